@@ -1,0 +1,6 @@
+//! cortado.
+
+pub mod error;
+pub mod rng;
+pub mod schema;
+pub mod tensor;
