@@ -78,6 +78,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     help: Option<String>,
+    field: Option<String>,
     places: Vec<Place>,
 }
 
@@ -88,6 +89,7 @@ impl Error {
             kind,
             message: message.into(),
             help: None,
+            field: None,
             places: Vec::new(),
         }
     }
@@ -99,7 +101,9 @@ impl Error {
 
     /// A parameter has a value that makes no sense; `field` is its path in the prototxt: `pooling_param.stride`.
     pub fn param(field: &str, why: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::Param, format!("{field}: {why}"))
+        let mut error = Self::new(ErrorKind::Param, format!("{field}: {why}"));
+        error.field = Some(field.to_owned());
+        error
     }
 
     /// A record, label or image is not what the net needs.
@@ -152,6 +156,11 @@ impl Error {
     /// The way out, where one is known.
     pub fn help_text(&self) -> Option<&str> {
         self.help.as_deref()
+    }
+
+    /// The field that is to blame, as a path from the layer: `pooling_param.stride`.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// Where it is, innermost first.

@@ -1,0 +1,156 @@
+//! THE CONTRACT: what a layer is, and nothing of how a net runs it.
+//!
+//! A layer is built from its [`LayerDef`], declares parameters in `setup`, gives its top shapes in `reshape`, says in
+//! `traits` how it may share buffers and what backward reads, and computes in `forward` and `backward`. It never sees
+//! names, neighbours or buffers of others. Two laws of gradients: bottom diffs are *written* (`=`), parameter gradients
+//! are *accumulated* (`+=`).
+
+mod def;
+mod io;
+mod kind;
+
+pub use def::LayerDef;
+pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};
+pub use kind::{Arity, LayerType, Role};
+
+use crate::{
+    error::{Error, Result},
+    tensor::Shape,
+};
+
+/// One layer of a net.
+pub trait Layer: Send {
+    /// Once, before the first `reshape`: checks the bottoms and declares parameters.
+    ///
+    /// # Errors
+    /// Where bottoms or options do not fit.
+    fn setup(&mut self, cx: &mut Setup<'_>) -> Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// The shapes of the tops for these bottoms; sizes private state. Called again whenever a bottom's shape changes.
+    ///
+    /// # Errors
+    /// Where the bottoms do not fit.
+    fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>>;
+
+    /// What the planner has to know; asked after each `reshape`.
+    fn traits(&self) -> Traits {
+        Traits::default()
+    }
+
+    /// Computes every top. Tops hold anything before and must be written whole.
+    ///
+    /// # Errors
+    /// Where the data makes no sense, a label out of range for instance.
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()>;
+
+    /// Writes the wanted bottom diffs whole and adds to the gradients of the parameters that want one.
+    ///
+    /// # Errors
+    /// Where the layer has no gradient.
+    fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
+        let _ = io;
+        Err(Error::unsupported("this layer has no gradient"))
+    }
+
+    /// [`Layer::forward`] where bottom and top are one buffer; only for [`Sharing::InPlace`].
+    ///
+    /// # Errors
+    /// As `forward`.
+    fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
+        let _ = io;
+        unreachable!("a layer that declares Sharing::InPlace implements forward_in_place")
+    }
+
+    /// [`Layer::backward`] where top diff and bottom diff are one buffer; only for [`Sharing::InPlace`].
+    ///
+    /// # Errors
+    /// As `backward`.
+    fn backward_in_place(&mut self, io: &mut InPlaceBackward<'_>) -> Result<()> {
+        let _ = io;
+        unreachable!("a layer that declares Sharing::InPlace implements backward_in_place")
+    }
+
+    /// [`Role::Data`] only, instead of forward: swaps a finished batch into the tops' buffers. `Some(shapes)` when the
+    /// top shapes differ from those last told.
+    ///
+    /// # Errors
+    /// Where a record cannot be had or read.
+    fn pull(&mut self, tops: &mut [Vec<f32>]) -> Result<Option<Vec<Shape>>> {
+        let _ = tops;
+        unreachable!("a layer of Role::Data implements pull")
+    }
+
+    /// [`Role::Data`] only: how many records were delivered so far, `seek` included.
+    fn position(&self) -> Option<u64> {
+        None
+    }
+
+    /// [`Role::Data`] only: goes on as if `records` records had been delivered.
+    ///
+    /// # Errors
+    /// Where the source cannot be had.
+    fn seek(&mut self, records: u64) -> Result<()> {
+        let _ = records;
+        Ok(())
+    }
+
+    /// Floating-point operations of one forward pass at the current shapes; a multiply-add counts as two. 0 = not worth
+    /// telling.
+    fn flops(&self) -> u64 {
+        0
+    }
+}
+
+/// What a layer declares to the planner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traits {
+    /// How top and bottom may share a buffer.
+    pub sharing: Sharing,
+    /// Which data backward reads besides the top diffs.
+    pub backward_reads: Reads,
+    /// Scratch floats that forward and backward ask for; lent by the executor, contents undefined.
+    pub workspace: usize,
+}
+
+/// How top and bottom may share a buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// They never do.
+    #[default]
+    Separate,
+    /// One bottom and one top of the same shape may be one buffer, if the planner finds that nobody else reads it.
+    InPlace,
+    /// Every top *is* the bottom under its own shape: no forward step. With one top, backward is free too; with more
+    /// (Split), backward sums.
+    Alias,
+}
+
+/// Data that backward reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reads {
+    /// The data of the bottoms.
+    pub bottoms: bool,
+    /// The data of the tops.
+    pub tops: bool,
+}
+
+impl Reads {
+    /// Nothing but top diffs.
+    pub const NONE: Self = Self {
+        bottoms: false,
+        tops: false,
+    };
+    /// The data of the bottoms.
+    pub const BOTTOMS: Self = Self {
+        bottoms: true,
+        tops: false,
+    };
+    /// The data of the tops.
+    pub const TOPS: Self = Self {
+        bottoms: false,
+        tops: true,
+    };
+}

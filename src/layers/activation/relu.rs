@@ -1,0 +1,52 @@
+//! ReLU: y = max(x, 0) + s · min(x, 0), s = `negative_slope`.   dx = dy where x > 0, else s · dy.
+//!
+//! Shapes: x, y any, equal. Backward reads y, whose sign is x's for s >= 0; a negative slope reads x.
+
+use super::unary::{Activation, GradFrom, Unary};
+use crate::layer::LayerType;
+
+pub(super) const TYPE: LayerType = LayerType::new("ReLU", |def| {
+    let slope = def
+        .param
+        .relu_param
+        .as_ref()
+        .map_or(0.0, |param| param.negative_slope());
+    Ok(if slope >= 0.0 {
+        Box::new(Unary(Relu { slope }))
+    } else {
+        Box::new(Unary(Folding { slope }))
+    })
+});
+
+struct Relu {
+    slope: f32,
+}
+
+impl Activation for Relu {
+    const GRAD: GradFrom = GradFrom::Top;
+
+    fn f(&self, x: f32) -> f32 {
+        if x > 0.0 { x } else { self.slope * x }
+    }
+
+    fn df(&self, y: f32) -> f32 {
+        if y > 0.0 { 1.0 } else { self.slope }
+    }
+}
+
+/// A slope below zero folds the line: y no longer tells where x was.
+struct Folding {
+    slope: f32,
+}
+
+impl Activation for Folding {
+    const GRAD: GradFrom = GradFrom::Bottom;
+
+    fn f(&self, x: f32) -> f32 {
+        if x > 0.0 { x } else { self.slope * x }
+    }
+
+    fn df(&self, x: f32) -> f32 {
+        if x > 0.0 { 1.0 } else { self.slope }
+    }
+}

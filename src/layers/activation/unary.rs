@@ -1,0 +1,116 @@
+//! What all layers that work element by element share: shapes, both passes, in place or not, threads.
+
+use rayon::prelude::*;
+
+use crate::{
+    error::Result,
+    layer::{Backward, Forward, InPlace, InPlaceBackward, Layer, Reads, Sharing, Traits},
+    tensor::Shape,
+};
+
+/// Elements that one task works on; fixed, and large enough to be worth a task.
+const CHUNK: usize = 1 << 14;
+
+/// What a derivative is computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GradFrom {
+    /// The input: training keeps it.
+    Bottom,
+    /// The output: training may run in place.
+    Top,
+}
+
+/// y = f(x), dx = dy · df.
+pub(super) trait Activation: Send + Sync {
+    /// What `df` gets.
+    const GRAD: GradFrom;
+    /// The function.
+    fn f(&self, x: f32) -> f32;
+    /// The derivative by x, from x or from y as `GRAD` says.
+    fn df(&self, seen: f32) -> f32;
+}
+
+/// The layer of an [`Activation`].
+pub(super) struct Unary<A>(pub(super) A);
+
+impl<A: Activation> Unary<A> {
+    fn seen<T>(bottom: Option<T>, top: Option<T>) -> T {
+        match A::GRAD {
+            GradFrom::Bottom => bottom,
+            GradFrom::Top => top,
+        }
+        .expect("declared in traits")
+    }
+}
+
+impl<A: Activation> Layer for Unary<A> {
+    fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![bottoms[0].clone()])
+    }
+
+    fn traits(&self) -> Traits {
+        Traits {
+            sharing: Sharing::InPlace,
+            backward_reads: match A::GRAD {
+                GradFrom::Bottom => Reads::BOTTOMS,
+                GradFrom::Top => Reads::TOPS,
+            },
+            workspace: 0,
+        }
+    }
+
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        let x = io.bottoms[0].data.par_chunks(CHUNK);
+        io.tops[0]
+            .data
+            .par_chunks_mut(CHUNK)
+            .zip(x)
+            .for_each(|(y, x)| {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = self.0.f(x);
+                }
+            });
+        Ok(())
+    }
+
+    fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
+        let seen = Self::seen(io.bottoms[0], io.tops[0]);
+        let dy = io.top_diff();
+        let Some(dx) = &mut io.bottom_diffs[0] else {
+            return Ok(());
+        };
+        dx.data
+            .par_chunks_mut(CHUNK)
+            .zip(dy.data.par_chunks(CHUNK))
+            .zip(seen.data.par_chunks(CHUNK))
+            .for_each(|((dx, dy), seen)| {
+                for ((dx, &dy), &seen) in dx.iter_mut().zip(dy).zip(seen) {
+                    *dx = dy * self.0.df(seen);
+                }
+            });
+        Ok(())
+    }
+
+    fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
+        io.data.data.par_chunks_mut(CHUNK).for_each(|x| {
+            for x in x {
+                *x = self.0.f(*x);
+            }
+        });
+        Ok(())
+    }
+
+    fn backward_in_place(&mut self, io: &mut InPlaceBackward<'_>) -> Result<()> {
+        let seen = Self::seen(io.bottom, io.top);
+        io.diff
+            .data
+            .par_chunks_mut(CHUNK)
+            .zip(seen.data.par_chunks(CHUNK))
+            .for_each(|(d, seen)| {
+                for (d, &seen) in d.iter_mut().zip(seen) {
+                    *d *= self.0.df(seen);
+                }
+            });
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! Layers that bring blobs into a net.
+
+mod input;
+
+use crate::{
+    error::Result,
+    layer::{LayerDef, LayerType},
+    tensor::Shape,
+};
+
+/// The rows of this family, sorted by type.
+pub(super) const TYPES: &[&LayerType] = &[&input::TYPE];
+
+/// The shape that a `BlobShape` of the prototxt tells.
+fn shape(def: &LayerDef, field: &str, dims: &[i64]) -> Result<Shape> {
+    let dims = dims
+        .iter()
+        .map(|&d| usize::try_from(d))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| def.invalid(field, "an extent is negative"))?;
+    Shape::checked(&dims)
+}

@@ -1,0 +1,64 @@
+//! THE CATALOGUE of layers, in Caffe's families: one file a layer, one row in its family's table.
+
+mod activation;
+mod common;
+mod data;
+mod loss;
+mod normalization;
+mod utility;
+mod vision;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    layer::LayerType,
+};
+
+/// All families.
+pub const FAMILIES: &[&[&LayerType]] = &[
+    data::TYPES,
+    vision::TYPES,
+    common::TYPES,
+    normalization::TYPES,
+    activation::TYPES,
+    utility::TYPES,
+    loss::TYPES,
+];
+
+/// Every layer type.
+pub fn all() -> impl Iterator<Item = &'static LayerType> {
+    FAMILIES.iter().copied().flatten().copied()
+}
+
+/// The type of this name.
+///
+/// # Errors
+/// `Graph`, with the nearest known name, where there is none.
+pub fn find(name: &str) -> Result<&'static LayerType> {
+    all()
+        .find(|kind| kind.name == name)
+        .ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    let error = Error::new(ErrorKind::Graph, format!("unknown layer type '{name}'"));
+    let near = all()
+        .map(|kind| {
+            (
+                strsim::damerau_levenshtein(&kind.name.to_lowercase(), &name.to_lowercase()),
+                kind.name,
+            )
+        })
+        .filter(|&(d, n)| d <= (n.len().max(name.len()) / 3).max(1))
+        .min();
+    match near {
+        Some((_, near)) => error.help(format!("did you mean '{near}'?")),
+        None if name == "Python" => error.help(
+            "a Python layer is code of its own; cortado runs none. Replace it by layers of the catalogue",
+        ),
+        None => {
+            let mut names: Vec<&str> = all().map(|kind| kind.name).collect();
+            names.sort_unstable();
+            error.help(format!("the types that exist are {}", names.join(", ")))
+        }
+    }
+}

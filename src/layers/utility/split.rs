@@ -1,0 +1,54 @@
+//! Split: every top is the bottom.   dx = Σ dy over the tops that have a gradient.
+//!
+//! Shapes: all equal. Inserted wherever a blob has more than one reader; forward costs nothing, tops are aliases.
+
+use crate::{
+    error::Result,
+    layer::{Arity, Backward, Forward, Layer, LayerType, Sharing, Traits},
+    tensor::Shape,
+};
+
+pub(super) const TYPE: LayerType = LayerType::new("Split", |def| {
+    Ok(Box::new(Split {
+        tops: def.param.top.len(),
+    }))
+})
+.arity(Arity::Exact(1), Arity::AtLeast(1));
+
+struct Split {
+    tops: usize,
+}
+
+impl Layer for Split {
+    fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![bottoms[0].clone(); self.tops])
+    }
+
+    fn traits(&self) -> Traits {
+        Traits {
+            sharing: Sharing::Alias,
+            ..Traits::default()
+        }
+    }
+
+    fn forward(&mut self, _: &mut Forward<'_, '_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
+        let Some(dx) = &mut io.bottom_diffs[0] else {
+            return Ok(());
+        };
+        let mut diffs = io.top_diffs.iter().flatten();
+        match diffs.next() {
+            Some(first) => dx.data.copy_from_slice(first.data),
+            None => dx.data.fill(0.0),
+        }
+        for dy in diffs {
+            for (d, &g) in dx.data.iter_mut().zip(dy.data) {
+                *d += g;
+            }
+        }
+        Ok(())
+    }
+}

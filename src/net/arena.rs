@@ -1,0 +1,23 @@
+//! The buffers of a net.
+
+/// Slots that the plan hands out, and the workspace that every layer borrows in turn.
+#[derive(Debug, Default)]
+pub struct Arena {
+    pub(super) slots: Vec<Vec<f32>>,
+    pub(super) workspace: Vec<f32>,
+}
+
+impl Arena {
+    /// Makes every slot at least as long as the plan says. Contents of slots that are long enough stay.
+    pub(super) fn fit(&mut self, slots: &[usize], workspace: usize) {
+        self.slots.resize_with(slots.len(), Vec::new);
+        for (slot, &need) in self.slots.iter_mut().zip(slots) {
+            if slot.len() < need {
+                slot.resize(need, 0.0);
+            }
+        }
+        if self.workspace.len() < workspace {
+            self.workspace.resize(workspace, 0.0);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! How a net runs: one step after the other, buffers moved out of the arena while a layer writes them.
+//!
+//! The borrow checker is served by ownership: the vectors that a step writes are taken out of the arena, everything
+//! else is borrowed, and they go back afterwards, whatever happened.
+
+use std::{mem, time::Instant};
+
+use super::{
+    Net,
+    plan::{Action, Few, Slot, Step},
+};
+use crate::{
+    error::{Error, Result},
+    graph::{Node, ValueId},
+    layer::{Backward, Forward, InPlace, InPlaceBackward, Layer},
+    params::{Param, Params},
+    rng::{Use, stream},
+    tensor::{Shape, View, ViewMut},
+};
+
+impl Net {
+    /// Runs all layers and returns the total loss: every loss top, times its weight.
+    ///
+    /// # Errors
+    /// Of the first layer that fails, with its place.
+    pub fn forward(&mut self, params: &mut Params) -> Result<f32> {
+        self.pull()?;
+        self.compute(params)
+    }
+
+    /// [`Net::forward`] on the records that are already there.
+    fn compute(&mut self, params: &mut Params) -> Result<f32> {
+        for i in 0..self.plan.backward_from {
+            if self.plan.steps[i].action == Action::Forward {
+                self.step(i, params)?;
+            }
+        }
+        self.passes += 1;
+        let mut loss = 0.0;
+        for &(value, weight) in &self.losses {
+            loss += self.data_of(value).data.iter().sum::<f32>() * weight;
+        }
+        Ok(loss)
+    }
+
+    /// Gets every data layer's next batch; batches of another shape reshape the net.
+    fn pull(&mut self) -> Result<()> {
+        let mut changed: Vec<(ValueId, Shape)> = Vec::new();
+        for i in 0..self.plan.backward_from {
+            let step = &self.plan.steps[i];
+            if step.action != Action::Pull {
+                continue;
+            }
+            let start = self.times.is_some().then(Instant::now);
+            let mut tops = take_slots(&mut self.arena.slots, step.tops.iter().flatten());
+            let node = step.node;
+            let result = self.layers[node.index()].pull(&mut tops);
+            let slots = step.tops.iter().flatten();
+            for (&slot, top) in slots.zip(tops) {
+                self.arena.slots[slot] = top;
+            }
+            let shapes = result.map_err(|error| error.at(self.graph.place(node)))?;
+            if let Some(shapes) = shapes {
+                changed.extend(self.graph.node(node).tops.iter().copied().zip(shapes));
+            }
+            if let (Some(times), Some(start)) = (&mut self.times, start) {
+                times[i] = start.elapsed();
+            }
+            self.note_forward(i);
+        }
+        if !changed.is_empty() {
+            self.reshape(&changed)?;
+        }
+        Ok(())
+    }
+
+    /// Runs backward after [`Net::forward`]: diffs are written, gradients of parameters accumulated.
+    ///
+    /// # Errors
+    /// Of the first layer that fails, with its place.
+    pub fn backward(&mut self, params: &mut Params) -> Result<()> {
+        for i in self.plan.backward_from..self.plan.steps.len() {
+            self.step(i, params)?;
+        }
+        self.note_params(params);
+        Ok(())
+    }
+
+    /// Where the last pass first met a value that is not a finite number: runs forward again on the same records.
+    pub fn first_non_finite(&mut self, params: &mut Params) -> Option<String> {
+        let bad = |data: &[f32]| data.iter().position(|x| !x.is_finite());
+        for node in &self.graph.nodes {
+            for (p, &id) in node.params.iter().enumerate() {
+                if let Some(at) = bad(&params[id].value.data) {
+                    return Some(format!(
+                        "parameter {p} of layer '{}' ({}) holds {} at element {at}: the last update made it so",
+                        node.name, node.kind.name, params[id].value.data[at]
+                    ));
+                }
+            }
+        }
+        self.passes -= u64::from(self.passes > 0);
+        for i in 0..self.plan.backward_from {
+            if self.plan.steps[i].action == Action::Forward {
+                self.step(i, params).ok()?;
+            }
+            let node = self.graph.node(self.plan.steps[i].node);
+            for &top in &node.tops {
+                let data = self.data_of(top).data;
+                if let Some(at) = bad(data) {
+                    return Some(format!(
+                        "top '{}' of layer '{}' ({}) holds {} at element {at}",
+                        self.graph.value(top).name,
+                        node.name,
+                        node.kind.name,
+                        data[at]
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    fn step(&mut self, i: usize, params: &mut Params) -> Result<()> {
+        let start = self.times.is_some().then(Instant::now);
+        let step = &self.plan.steps[i];
+        let node = self.graph.node(step.node);
+        if let Action::Seed(value) = step.action {
+            self.seed_diff(i, value);
+        } else {
+            let mut held: Few<Param> = node
+                .params
+                .iter()
+                .map(|&id| mem::take(&mut params[id]))
+                .collect();
+            let mut run = Run {
+                step,
+                node,
+                values: &self.graph.values,
+                slots: &mut self.arena.slots,
+                workspace: &mut self.arena.workspace,
+                params: &mut held,
+                seed: self.seed,
+                pass: self.passes,
+            };
+            let layer = &mut *self.layers[step.node.index()];
+            let result = match (step.action, step.in_place) {
+                (Action::Forward, false) => run.forward(layer),
+                (Action::Forward, true) => run.forward_in_place(layer),
+                (Action::Backward, false) => run.backward(layer),
+                (Action::Backward, true) => run.backward_in_place(layer),
+                (Action::Pull | Action::Seed(_), _) => Ok(()),
+            };
+            for (&id, param) in node.params.iter().zip(held) {
+                params[id] = param;
+            }
+            result.map_err(|error: Error| error.at(self.graph.place(step.node)))?;
+        }
+        if let (Some(times), Some(start)) = (&mut self.times, start) {
+            times[i] = start.elapsed();
+        }
+        if self.debug.is_some() {
+            if i < self.plan.backward_from {
+                self.note_forward(i);
+                self.note_forward_params(i, params);
+            } else {
+                self.note_backward(i, params);
+            }
+        }
+        Ok(())
+    }
+
+    fn seed_diff(&mut self, i: usize, value: ValueId) {
+        let Some(slot) = self.plan.steps[i].top_diffs[0] else {
+            return;
+        };
+        let count = self.graph.value(value).shape.count();
+        let diff = &mut self.arena.slots[slot][..count];
+        match &self.fed_diffs[value.index()] {
+            Some(fed) if fed.len() == count => diff.copy_from_slice(fed),
+            _ => {
+                let weight = self
+                    .losses
+                    .iter()
+                    .find(|(id, _)| *id == value)
+                    .map_or(0.0, |&(_, w)| w);
+                diff.fill(weight);
+            }
+        }
+    }
+}
+
+fn take_slots<'a>(slots: &mut [Vec<f32>], which: impl Iterator<Item = &'a Slot>) -> Few<Vec<f32>> {
+    which.map(|&s| mem::take(&mut slots[s])).collect()
+}
+
+/// One step with everything it touches.
+struct Run<'a> {
+    step: &'a Step,
+    node: &'a Node,
+    values: &'a [crate::graph::Value],
+    slots: &'a mut [Vec<f32>],
+    workspace: &'a mut [f32],
+    params: &'a mut [Param],
+    seed: u64,
+    pass: u64,
+}
+
+impl Run<'_> {
+    fn forward(&mut self, layer: &mut dyn Layer) -> Result<()> {
+        let mut held = take_slots(self.slots, self.step.tops.iter().flatten());
+        let result = {
+            let bottoms: Few<View<'_>> = self
+                .node
+                .bottoms
+                .iter()
+                .zip(&self.step.bottoms)
+                .filter_map(|(&id, &slot)| Some(view(self.values, self.slots, id, slot?)))
+                .collect();
+            let mut tops: Few<ViewMut<'_>> = self
+                .node
+                .tops
+                .iter()
+                .zip(&mut held)
+                .map(|(&id, data)| view_mut(self.values, id, data))
+                .collect();
+            layer.forward(&mut Forward {
+                bottoms: &bottoms,
+                tops: &mut tops,
+                params: self.params,
+                workspace: self.workspace,
+                rng: &mut stream(self.seed, Use::Forward, self.node.def.index, self.pass),
+            })
+        };
+        put_back(self.slots, self.step.tops.iter().flatten(), held);
+        result
+    }
+
+    fn forward_in_place(&mut self, layer: &mut dyn Layer) -> Result<()> {
+        let mut held = take_slots(self.slots, self.step.tops.iter().flatten());
+        let result = layer.forward_in_place(&mut InPlace {
+            data: view_mut(self.values, self.node.tops[0], &mut held[0]),
+            params: self.params,
+            workspace: self.workspace,
+            rng: &mut stream(self.seed, Use::Forward, self.node.def.index, self.pass),
+        });
+        put_back(self.slots, self.step.tops.iter().flatten(), held);
+        result
+    }
+
+    fn backward(&mut self, layer: &mut dyn Layer) -> Result<()> {
+        let mut held = take_slots(self.slots, self.step.bottom_diffs.iter().flatten());
+        let result = {
+            let views = |ids: &[ValueId], slots: &[Option<Slot>]| -> Few<Option<View<'_>>> {
+                ids.iter()
+                    .zip(slots)
+                    .map(|(&id, &slot)| slot.map(|slot| view(self.values, self.slots, id, slot)))
+                    .collect()
+            };
+            let bottoms = views(&self.node.bottoms, &self.step.bottoms);
+            let tops = views(&self.node.tops, &self.step.tops);
+            let top_diffs = views(&self.node.tops, &self.step.top_diffs);
+            let mut written = held.iter_mut();
+            let mut bottom_diffs: Few<Option<ViewMut<'_>>> = self
+                .node
+                .bottoms
+                .iter()
+                .zip(&self.step.bottom_diffs)
+                .map(|(&id, slot)| {
+                    slot.and_then(|_| written.next())
+                        .map(|data| view_mut(self.values, id, data))
+                })
+                .collect();
+            layer.backward(&mut Backward {
+                bottoms: &bottoms,
+                tops: &tops,
+                top_diffs: &top_diffs,
+                bottom_diffs: &mut bottom_diffs,
+                params: self.params,
+                workspace: self.workspace,
+            })
+        };
+        put_back(self.slots, self.step.bottom_diffs.iter().flatten(), held);
+        result
+    }
+
+    fn backward_in_place(&mut self, layer: &mut dyn Layer) -> Result<()> {
+        let mut held = take_slots(self.slots, self.step.bottom_diffs.iter().flatten());
+        let read = |ids: &[ValueId], slots: &[Option<Slot>]| {
+            slots[0].map(|slot| view(self.values, self.slots, ids[0], slot))
+        };
+        let result = layer.backward_in_place(&mut InPlaceBackward {
+            bottom: read(&self.node.bottoms, &self.step.bottoms),
+            top: read(&self.node.tops, &self.step.tops),
+            diff: view_mut(self.values, self.node.bottoms[0], &mut held[0]),
+            params: self.params,
+            workspace: self.workspace,
+        });
+        put_back(self.slots, self.step.bottom_diffs.iter().flatten(), held);
+        result
+    }
+}
+
+fn put_back<'a>(
+    slots: &mut [Vec<f32>],
+    which: impl Iterator<Item = &'a Slot>,
+    held: Few<Vec<f32>>,
+) {
+    for (&slot, data) in which.zip(held) {
+        slots[slot] = data;
+    }
+}
+
+fn view<'a>(
+    values: &'a [crate::graph::Value],
+    slots: &'a [Vec<f32>],
+    id: ValueId,
+    slot: Slot,
+) -> View<'a> {
+    let shape = &values[id.index()].shape;
+    View {
+        shape,
+        data: &slots[slot][..shape.count()],
+    }
+}
+
+fn view_mut<'a>(
+    values: &'a [crate::graph::Value],
+    id: ValueId,
+    data: &'a mut [f32],
+) -> ViewMut<'a> {
+    let shape = &values[id.index()].shape;
+    ViewMut {
+        shape,
+        data: &mut data[..shape.count()],
+    }
+}

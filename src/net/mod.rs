@@ -1,0 +1,427 @@
+//! A net that runs: graph, layers, plan and arena together, and access to its blobs by name.
+
+mod arena;
+mod debug;
+mod exec;
+mod liveness;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use arena::Arena;
+pub use plan::Keep;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::{Event, Observer, TopInfo},
+    graph::{self, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
+    layer::{Layer, Role},
+    params::{ParamId, Params},
+    schema::NetParameter,
+    tensor::{Shape, Tensor, View},
+};
+use plan::Plan;
+
+/// How to make a net.
+#[derive(Clone, Default)]
+pub struct NetOptions<'a> {
+    /// Relative paths of the net start here; empty means the working directory.
+    pub root: PathBuf,
+    /// Names the random streams: same seed, same numbers.
+    pub seed: u64,
+    /// Whether [`Net::backward`] is wanted.
+    pub backward: bool,
+    /// Which blobs stay readable after a pass.
+    pub keep: Keep,
+    /// Take the parameters of the layers of the same name from this net, as a test net does from its train net.
+    pub share: Option<&'a Net>,
+    /// Where the text stands, for errors.
+    pub locate: Option<Locate<'a>>,
+}
+
+/// Which way a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Forward, data layers included.
+    Forward,
+    /// Backward.
+    Backward,
+}
+
+/// The time of one step of the last pass.
+#[derive(Clone, Copy, Debug)]
+pub struct StepTime {
+    /// Whose step.
+    pub node: NodeId,
+    /// Which.
+    pub pass: Pass,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// A net. Parameters are lent to it: see [`Params`].
+pub struct Net {
+    graph: Graph,
+    layers: Vec<Box<dyn Layer>>,
+    plan: Plan,
+    arena: Arena,
+    keep: Keep,
+    seed: u64,
+    passes: u64,
+    losses: Vec<(ValueId, f32)>,
+    /// Diffs that the caller set for outputs, by value.
+    fed_diffs: Vec<Option<Vec<f32>>>,
+    /// One entry a step, while profiling.
+    times: Option<Vec<Duration>>,
+    /// Lines of `debug_info`, while asked for.
+    debug: Option<Vec<String>>,
+}
+
+impl Net {
+    /// Makes the net of a message (in its `state`: phase, level, stages); its new parameters go to `params`, filled.
+    ///
+    /// # Errors
+    /// With the layer and, through `options.locate`, the line, for whatever does not fit.
+    pub fn new(
+        net: &NetParameter,
+        params: &mut Params,
+        options: &NetOptions<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let Built {
+            graph,
+            layers,
+            skipped,
+            kept,
+        } = graph::build(
+            net,
+            params,
+            &BuildOptions {
+                root: options.root.clone(),
+                seed: options.seed,
+                backward: options.backward,
+                share: options.share.map(|n| &n.graph),
+                locate: options.locate,
+            },
+        )?;
+        for why in &skipped {
+            observer.on(&Event::LayerSkipped { why });
+        }
+        observer.on(&Event::NetInit { net: &kept });
+        let losses = graph.losses().collect();
+        let mut made = Self {
+            plan: Plan::default(),
+            arena: Arena::default(),
+            fed_diffs: vec![None; graph.values.len()],
+            graph,
+            layers,
+            keep: options.keep,
+            seed: options.seed,
+            passes: 0,
+            losses,
+            times: None,
+            debug: net.debug_info().then(Vec::new),
+        };
+        made.replan()?;
+        made.announce(params, observer);
+        Ok(made)
+    }
+
+    /// Plans buffers for the current shapes.
+    fn replan(&mut self) -> Result<()> {
+        self.plan = plan::plan(&self.graph, &self.layers, self.keep);
+        plan::verify(&self.graph, &self.layers, &self.plan)
+            .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
+        self.arena.fit(&self.plan.slots, self.plan.workspace);
+        if self.times.is_some() {
+            self.times = Some(vec![Duration::ZERO; self.plan.steps.len()]);
+        }
+        Ok(())
+    }
+
+    fn announce(&self, params: &Params, observer: &mut dyn Observer) {
+        let mut memory = 0;
+        for node in &self.graph.nodes {
+            let bottoms: Vec<&str> = self.names(&node.bottoms).collect();
+            let tops: Vec<TopInfo<'_>> = node
+                .tops
+                .iter()
+                .zip(&node.loss_weights)
+                .map(|(&t, &loss_weight)| {
+                    let value = self.graph.value(t);
+                    memory += value.shape.count() * size_of::<f32>();
+                    TopInfo {
+                        name: &value.name,
+                        in_place: value.version > 0,
+                        shape: value.shape.clone(),
+                        loss_weight,
+                    }
+                })
+                .collect();
+            let shapes: Vec<Shape> = node
+                .params
+                .iter()
+                .map(|&p| params[p].value.shape.clone())
+                .collect();
+            observer.on(&Event::Layer {
+                name: &node.name,
+                kind: node.kind.name,
+                bottoms: &bottoms,
+                tops: &tops,
+                params: &shapes,
+                memory,
+            });
+        }
+        for node in self.graph.nodes.iter().rev() {
+            observer.on(&Event::LayerBackward {
+                name: &node.name,
+                needed: node.needs_backward,
+            });
+        }
+        for output in self.graph.outputs() {
+            observer.on(&Event::NetOutput {
+                blob: &self.graph.value(output).name,
+            });
+        }
+        let values = &self.graph.values;
+        observer.on(&Event::NetReady {
+            planned_floats: self.plan.slots.iter().sum::<usize>() + self.plan.workspace,
+            naive_floats: values
+                .iter()
+                .map(|v| v.shape.count() * (1 + usize::from(v.needs_diff)))
+                .sum(),
+        });
+    }
+
+    fn names<'a>(&'a self, ids: &'a [ValueId]) -> impl Iterator<Item = &'a str> + 'a {
+        ids.iter().map(|&v| &*self.graph.value(v).name)
+    }
+
+    /// The net's name.
+    pub fn name(&self) -> &str {
+        &self.graph.name
+    }
+
+    /// The graph: layers, blobs, shapes, who needs gradients.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Floating-point operations of one forward pass of a layer; 0 where they are not worth telling.
+    pub fn flops(&self, node: NodeId) -> u64 {
+        self.layers[node.index()].flops()
+    }
+
+    /// Parameters, each once, in the order of a solver's history.
+    pub fn learnable(&self) -> Vec<ParamId> {
+        self.graph.learnable()
+    }
+
+    /// Names of the blobs that the caller sets, in the order of the net.
+    pub fn inputs(&self) -> Vec<&str> {
+        self.graph
+            .nodes
+            .iter()
+            .filter(|n| n.kind.role == Role::Input)
+            .flat_map(|n| self.names(&n.tops))
+            .collect()
+    }
+
+    /// Names of the blobs that nobody reads, sorted.
+    pub fn outputs(&self) -> Vec<&str> {
+        self.graph
+            .outputs()
+            .into_iter()
+            .map(|v| &*self.graph.value(v).name)
+            .collect()
+    }
+
+    /// Outputs with their loss weights (0 for none), sorted by name, for reports. Empty before the first pass.
+    pub fn output_values(&self) -> impl Iterator<Item = (&str, f32, View<'_>)> + '_ {
+        self.graph.outputs().into_iter().map(|v| {
+            let weight = self
+                .losses
+                .iter()
+                .find(|(id, _)| *id == v)
+                .map_or(0.0, |&(_, w)| w);
+            (&*self.graph.value(v).name, weight, self.data_of(v))
+        })
+    }
+
+    fn data_of(&self, id: ValueId) -> View<'_> {
+        let value = self.graph.value(id);
+        View {
+            shape: &value.shape,
+            data: &self.arena.slots[self.plan.data[id.index()]][..value.shape.count()],
+        }
+    }
+
+    /// The data of a blob: what its last layer left. `None` where there is no such blob or [`Keep`] let it go.
+    pub fn blob(&self, name: &str) -> Option<View<'_>> {
+        let id = self.graph.latest(name)?;
+        self.plan.kept_data[id.index()]
+            .then(|| self.data_of(id))
+            .or_else(|| {
+                let kind = self.graph.node(self.graph.value(id).producer).kind;
+                matches!(kind.role, Role::Input | Role::Data).then(|| self.data_of(id))
+            })
+    }
+
+    /// The gradient by a blob as its first layer made it. `None` where there is none or [`Keep`] let it go.
+    pub fn diff(&self, name: &str) -> Option<View<'_>> {
+        let id = self.graph.first(name)?;
+        if !self.plan.kept_diff[id.index()] {
+            return None;
+        }
+        let shape = &self.graph.value(id).shape;
+        let slot = self.plan.diff[id.index()]?;
+        Some(View {
+            shape,
+            data: &self.arena.slots[slot][..shape.count()],
+        })
+    }
+
+    /// The names of all blobs, each once, in the order of the net.
+    pub fn blob_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for value in &self.graph.values {
+            if value.version == 0 {
+                names.push(&value.name);
+            }
+        }
+        names
+    }
+
+    /// Sets an input blob. Another shape than before reshapes the whole net.
+    ///
+    /// # Errors
+    /// `Graph` where the net has no such input; a layer's error where the new shape does not fit.
+    pub fn set_input(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        let id = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|n| n.kind.role == Role::Input)
+            .flat_map(|n| n.tops.iter().copied())
+            .find(|&v| &*self.graph.value(v).name == name)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Graph, format!("the net has no input '{name}'"))
+                    .help(format!("its inputs are: {}", self.inputs().join(", ")))
+            })?;
+        if self.graph.value(id).shape != tensor.shape {
+            self.reshape(&[(id, tensor.shape.clone())])?;
+        }
+        let slot = self.plan.data[id.index()];
+        self.arena.slots[slot][..tensor.data.len()].copy_from_slice(&tensor.data);
+        Ok(())
+    }
+
+    /// Sets the diff that backward starts from at an output; without it an output starts from its loss weight.
+    ///
+    /// # Errors
+    /// `Graph` where backward does not start at this blob; `Shape` where the shape differs.
+    pub fn set_diff(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        let id = self
+            .graph
+            .latest(name)
+            .filter(|&v| self.graph.value(v).seeded)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Graph, format!("backward does not start at '{name}'"))
+                    .help("it starts at outputs that count in the loss, or with force_backward at every output")
+            })?;
+        let shape = &self.graph.value(id).shape;
+        if shape.count() != tensor.data.len() {
+            return Err(Error::shape(format!(
+                "the diff of '{name}' has shape {}, the blob {shape}",
+                tensor.shape
+            )));
+        }
+        self.fed_diffs[id.index()] = Some(tensor.data.clone());
+        Ok(())
+    }
+
+    fn reshape(&mut self, changed: &[(ValueId, Shape)]) -> Result<()> {
+        graph::reshape(&mut self.graph, &mut self.layers, changed)?;
+        self.replan()
+    }
+
+    /// Forward passes so far: they number the random streams.
+    pub fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    /// Goes on as if so many forward passes had been made.
+    pub fn set_passes(&mut self, passes: u64) {
+        self.passes = passes;
+    }
+
+    /// Where each data layer stands: node index, layer name, records delivered.
+    pub fn cursors(&self) -> Vec<(usize, String, u64)> {
+        self.layers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, layer)| {
+                layer
+                    .position()
+                    .map(|records| (i, self.graph.nodes[i].name.to_string(), records))
+            })
+            .collect()
+    }
+
+    /// Lets the data layer at a node index go on as if so many records had been delivered.
+    ///
+    /// # Errors
+    /// `Data` where there is no such data layer, or its source cannot be had.
+    pub fn seek(&mut self, node: usize, records: u64) -> Result<()> {
+        match self.layers.get_mut(node) {
+            Some(layer) if layer.position().is_some() => layer.seek(records),
+            _ => Err(Error::data(format!(
+                "layer {node} of the net reads no records"
+            ))),
+        }
+    }
+
+    /// Starts or stops the clock of every step.
+    pub fn profile(&mut self, on: bool) {
+        self.times = on.then(|| vec![Duration::ZERO; self.plan.steps.len()]);
+    }
+
+    /// The times of the last passes, in the order of the schedule; empty unless [`Net::profile`] is on.
+    pub fn times(&self) -> Vec<StepTime> {
+        let Some(times) = &self.times else {
+            return Vec::new();
+        };
+        self.plan
+            .steps
+            .iter()
+            .zip(times)
+            .enumerate()
+            .map(|(i, (step, &time))| StepTime {
+                node: step.node,
+                pass: if i < self.plan.backward_from {
+                    Pass::Forward
+                } else {
+                    Pass::Backward
+                },
+                time,
+            })
+            .collect()
+    }
+
+    /// Turns the lines of `debug_info` on or off; the net's message may have turned them on.
+    pub fn set_debug(&mut self, on: bool) {
+        self.debug = on.then(Vec::new);
+    }
+
+    /// The lines of `debug_info` since the last call.
+    pub fn take_debug(&mut self) -> Vec<String> {
+        self.debug.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Floats in all buffers: data, diffs and workspace.
+    pub fn planned_floats(&self) -> usize {
+        self.plan.slots.iter().sum::<usize>() + self.plan.workspace
+    }
+}

@@ -1,0 +1,305 @@
+//! What runs when, and in which buffers: one schedule of forward and backward, settled before the first pass.
+
+use smallvec::SmallVec;
+
+use super::liveness;
+use crate::{
+    graph::{Graph, NodeId, ValueId},
+    layer::{Layer, Role, Sharing},
+};
+
+/// Most operands of a step that need no allocation.
+pub(super) const INLINE: usize = 16;
+
+/// A list of a step's operands.
+pub(super) type Few<T> = SmallVec<[T; INLINE]>;
+
+/// What one buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Buf {
+    /// A value.
+    Data(ValueId),
+    /// The gradient by it.
+    Diff(ValueId),
+}
+
+/// A buffer of the arena.
+pub(super) type Slot = usize;
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// The layer's forward.
+    Forward,
+    /// A data layer's pull.
+    Pull,
+    /// Writes the diff that backward starts from.
+    Seed(ValueId),
+    /// The layer's backward.
+    Backward,
+}
+
+/// One step. Operands are by bottom and top; `None` where the layer neither gets nor gives one.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) node: NodeId,
+    pub(super) action: Action,
+    /// Bottom and top (or their diffs) are one slot.
+    pub(super) in_place: bool,
+    pub(super) bottoms: Few<Option<Slot>>,
+    pub(super) tops: Few<Option<Slot>>,
+    pub(super) bottom_diffs: Few<Option<Slot>>,
+    pub(super) top_diffs: Few<Option<Slot>>,
+}
+
+/// What stays readable after a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Outputs and inputs of the net: the least memory.
+    #[default]
+    Outputs,
+    /// The data of every blob by its name, too.
+    Named,
+    /// Data and diffs of every blob by its name.
+    All,
+}
+
+/// The schedule with its buffers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// The first step of backward.
+    pub(super) backward_from: usize,
+    /// Floats of each slot.
+    pub(super) slots: Vec<usize>,
+    /// The slot of each value's data.
+    pub(super) data: Vec<Slot>,
+    /// The slot of each value's diff, where it has one.
+    pub(super) diff: Vec<Option<Slot>>,
+    /// Whether a value's data is still in its slot after a pass.
+    pub(super) kept_data: Vec<bool>,
+    /// Whether a value's diff is.
+    pub(super) kept_diff: Vec<bool>,
+    /// Scratch floats.
+    pub(super) workspace: usize,
+}
+
+/// A step before slots are known: what it reads and writes.
+pub(super) struct Draft {
+    pub(super) node: NodeId,
+    pub(super) action: Action,
+    pub(super) in_place: bool,
+    pub(super) bottoms: Vec<Option<Buf>>,
+    pub(super) tops: Vec<Option<Buf>>,
+    pub(super) bottom_diffs: Vec<Option<Buf>>,
+    pub(super) top_diffs: Vec<Option<Buf>>,
+}
+
+impl Draft {
+    pub(super) fn reads(&self) -> impl Iterator<Item = Buf> + '_ {
+        let (reads, more): (&[_], &[_]) = match self.action {
+            Action::Forward => (&self.bottoms, &[]),
+            Action::Pull | Action::Seed(_) => (&[], &[]),
+            Action::Backward => (&self.bottoms, &self.tops),
+        };
+        let diffs: &[_] = match self.action {
+            Action::Backward => &self.top_diffs,
+            _ => &[],
+        };
+        reads.iter().chain(more).chain(diffs).flatten().copied()
+    }
+
+    pub(super) fn writes(&self) -> impl Iterator<Item = Buf> + '_ {
+        let writes = match self.action {
+            Action::Forward | Action::Pull => &self.tops,
+            Action::Seed(_) => &self.top_diffs,
+            Action::Backward => &self.bottom_diffs,
+        };
+        writes.iter().flatten().copied()
+    }
+}
+
+/// The schedule of a graph, buffers still by name.
+pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let id = NodeId(i as u32);
+        let action = match node.kind.role {
+            Role::Input => continue,
+            Role::Data => Action::Pull,
+            _ if layers[i].traits().sharing == Sharing::Alias => continue,
+            _ => Action::Forward,
+        };
+        drafts.push(Draft {
+            node: id,
+            action,
+            in_place: false,
+            bottoms: node.bottoms.iter().map(|&b| Some(Buf::Data(b))).collect(),
+            tops: node.tops.iter().map(|&t| Some(Buf::Data(t))).collect(),
+            bottom_diffs: Vec::new(),
+            top_diffs: Vec::new(),
+        });
+    }
+    for (i, value) in graph.values.iter().enumerate() {
+        if value.seeded {
+            let id = ValueId(i as u32);
+            drafts.push(Draft {
+                node: value.producer,
+                action: Action::Seed(id),
+                in_place: false,
+                bottoms: Vec::new(),
+                tops: Vec::new(),
+                bottom_diffs: Vec::new(),
+                top_diffs: vec![Some(Buf::Diff(id))],
+            });
+        }
+    }
+    for (i, node) in graph.nodes.iter().enumerate().rev() {
+        let traits = layers[i].traits();
+        if !node.needs_backward || (traits.sharing == Sharing::Alias && node.tops.len() == 1) {
+            continue;
+        }
+        let data = |wanted: bool, ids: &[ValueId]| {
+            ids.iter()
+                .map(|&v| wanted.then_some(Buf::Data(v)))
+                .collect()
+        };
+        let diff = |ids: &[ValueId], wanted: &dyn Fn(usize) -> bool| {
+            ids.iter()
+                .enumerate()
+                .map(|(i, &v)| (graph.value(v).needs_diff && wanted(i)).then_some(Buf::Diff(v)))
+                .collect()
+        };
+        drafts.push(Draft {
+            node: NodeId(i as u32),
+            action: Action::Backward,
+            in_place: false,
+            bottoms: data(traits.backward_reads.bottoms, &node.bottoms),
+            tops: data(traits.backward_reads.tops, &node.tops),
+            bottom_diffs: diff(&node.bottoms, &|b| node.bottom_backward[b]),
+            top_diffs: diff(&node.tops, &|_| true),
+        });
+    }
+    drafts
+}
+
+/// Plans a graph.
+pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan {
+    let mut drafts = draft(graph, layers);
+    let placed = liveness::place(graph, layers, &mut drafts, keep);
+    let slot = |buf: &Option<Buf>| {
+        buf.map(|buf| match buf {
+            Buf::Data(v) => placed.data[v.index()],
+            Buf::Diff(v) => placed.diff[v.index()].expect("a planned diff has a slot"),
+        })
+    };
+    let steps: Vec<Step> = drafts
+        .iter()
+        .map(|d| Step {
+            node: d.node,
+            action: d.action,
+            in_place: d.in_place,
+            bottoms: d.bottoms.iter().map(slot).collect(),
+            tops: d.tops.iter().map(slot).collect(),
+            bottom_diffs: d.bottom_diffs.iter().map(slot).collect(),
+            top_diffs: d.top_diffs.iter().map(slot).collect(),
+        })
+        .collect();
+    let backward_from = steps
+        .iter()
+        .position(|s| matches!(s.action, Action::Seed(_) | Action::Backward))
+        .unwrap_or(steps.len());
+    Plan {
+        steps,
+        backward_from,
+        slots: placed.slots,
+        data: placed.data,
+        diff: placed.diff,
+        kept_data: placed.kept_data,
+        kept_diff: placed.kept_diff,
+        workspace: layers
+            .iter()
+            .map(|l| l.traits().workspace)
+            .max()
+            .unwrap_or(0),
+    }
+}
+
+/// Checks the law of plans by playing the schedule: whatever a step reads is what was last written under that name,
+/// and kept buffers are still there at the end. Knows nothing of how slots were chosen.
+///
+/// # Errors
+/// The first breach, in words; it means a fault of this library.
+pub(super) fn verify(graph: &Graph, layers: &[Box<dyn Layer>], plan: &Plan) -> Result<(), String> {
+    // The value whose data an aliased value really is.
+    let source = |buf: Buf| {
+        let mut buf = buf;
+        loop {
+            let next = match buf {
+                Buf::Data(v) => {
+                    let node = graph.node(graph.value(v).producer);
+                    (layers[graph.value(v).producer.index()].traits().sharing == Sharing::Alias)
+                        .then(|| Buf::Data(node.bottoms[0]))
+                }
+                Buf::Diff(v) => graph.value(v).consumers.first().and_then(|&(reader, _)| {
+                    let node = graph.node(reader);
+                    (layers[reader.index()].traits().sharing == Sharing::Alias
+                        && node.tops.len() == 1)
+                        .then(|| Buf::Diff(node.tops[0]))
+                }),
+            };
+            match next {
+                Some(next) => buf = next,
+                None => return buf,
+            }
+        }
+    };
+    let mut holds: Vec<Option<Buf>> = vec![None; plan.slots.len()];
+    for node in &graph.nodes {
+        if node.kind.role == Role::Input {
+            for &top in &node.tops {
+                holds[plan.data[top.index()]] = Some(Buf::Data(top));
+            }
+        }
+    }
+    let slot_of = |buf: Buf| match buf {
+        Buf::Data(v) => plan.data[v.index()],
+        Buf::Diff(v) => plan.diff[v.index()].unwrap_or(usize::MAX),
+    };
+    let count = |buf: Buf| match buf {
+        Buf::Data(v) | Buf::Diff(v) => graph.value(v).shape.count(),
+    };
+    for draft in draft(graph, layers) {
+        let name = &graph.node(draft.node).name;
+        for buf in draft.reads() {
+            if holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
+                return Err(format!(
+                    "{:?} of '{name}' reads {buf:?}, which is gone",
+                    draft.action
+                ));
+            }
+        }
+        for buf in draft.writes() {
+            let slot = slot_of(buf);
+            if plan.slots.get(slot).is_none_or(|&n| n < count(buf)) {
+                return Err(format!("slot {slot} is too small for {buf:?} of '{name}'"));
+            }
+            holds[slot] = Some(source(buf));
+        }
+    }
+    for i in 0..graph.values.len() {
+        let id = ValueId(i as u32);
+        for (kept, buf) in [
+            (plan.kept_data[i], Buf::Data(id)),
+            (plan.kept_diff[i], Buf::Diff(id)),
+        ] {
+            if kept && holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
+                return Err(format!(
+                    "{buf:?} '{}' should be kept but is gone",
+                    graph.value(id).name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
