@@ -4,3 +4,4 @@ pub mod error;
 pub mod rng;
 pub mod schema;
 pub mod tensor;
+pub mod text;
