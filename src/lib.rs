@@ -5,3 +5,4 @@ pub mod rng;
 pub mod schema;
 pub mod tensor;
 pub mod text;
+pub mod upgrade;

@@ -110,7 +110,11 @@ impl Decoder<'_> {
                     _ => ("a list", format!("'{}' can be given only once", field.name)),
                 };
                 let message = format!("'{}' takes {noun}, not {found}", field.name);
-                return Err(self.schema(other.span(), message).help(help));
+                let refusal = Refusal {
+                    skippable: scalar::is_hint(&field.name),
+                    ..Refusal::new(message, Some(help))
+                };
+                return self.refused(other.span(), refusal);
             }
         };
         if known.is_list() {

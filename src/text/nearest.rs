@@ -26,8 +26,14 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> N
     }
     match best {
         Some((false, _, candidate)) => Nearest::Miss(candidate),
-        Some((true, distance, candidate)) if distance <= 1 + name.chars().count() / 5 => {
-            Nearest::Similar(candidate)
+        Some((true, distance, candidate)) => {
+            // Nearly all of a layer's fields end so.
+            let own = name.strip_suffix("_param").unwrap_or(name);
+            if distance <= own.chars().count() / 4 {
+                Nearest::Similar(candidate)
+            } else {
+                Nearest::None
+            }
         }
         _ => Nearest::None,
     }

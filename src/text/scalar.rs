@@ -27,6 +27,13 @@ impl Refusal {
     }
 }
 
+/// True for fields that choose hardware or a library, never what is computed: there the default does just as well as a
+/// fork's value. (V1's layer types, too, are names that forks extend; but it is for whoever builds the layer to refuse a
+/// layer without a known type.)
+pub(super) fn is_hint(field: &str) -> bool {
+    matches!(field, "engine" | "device_id")
+}
+
 /// What a field of this type takes, in words.
 pub(super) fn noun(kind: &Kind) -> String {
     match kind {
@@ -144,10 +151,9 @@ fn unknown_name(field: &str, of: &EnumDescriptor, word: &str) -> Refusal {
         Nearest::None => choice,
     };
     let mut refusal = Refusal::new(message, Some(help));
-    // Engines of other builds compute the same; V1's layer types are names that forks extend, and whoever builds the
-    // layer refuses those it does not know. Elsewhere a default would quietly compute something else.
+    // Elsewhere a default would quietly compute something else than was asked for.
     refusal.skippable =
-        !matches!(near, Nearest::Miss(_)) && matches!(of.name(), "Engine" | "LayerType");
+        !matches!(near, Nearest::Miss(_)) && (is_hint(field) || of.name() == "LayerType");
     refusal
 }
 
