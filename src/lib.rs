@@ -11,3 +11,5 @@ pub mod params;
 pub mod rng;
 pub mod schema;
 pub mod tensor;
+pub mod text;
+pub mod upgrade;
