@@ -18,4 +18,5 @@ pub mod schema;
 pub mod solver;
 pub mod tensor;
 pub mod text;
+pub mod threads;
 pub mod upgrade;

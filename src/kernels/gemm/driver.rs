@@ -1,0 +1,197 @@
+//! The product cut into blocks of C, which threads share.
+
+use super::{
+    Bias, Gemm,
+    tile::{Block, for_each_block, multiply},
+};
+
+/// Multiply-adds below which a second thread costs more than it brings (about 10 µs of one core).
+const SERIAL: usize = 1 << 19;
+/// Blocks to aim at where the product is large enough: plenty for balance, few enough to pack little twice.
+const BLOCKS: usize = 16;
+/// A block's sides stay multiples of this, so that tiles inside it are whole.
+const SIDE: usize = 48;
+
+/// C = act(alpha · op(A) · op(B) + beta · C + bias), as `g` says.
+///
+/// Where k or alpha is 0, A and B are not read; where beta is 0, C is not. The result is the same, bit for bit, for any
+/// number of threads.
+///
+/// # Panics
+/// If a slice is shorter than `g` needs, or a leading dimension is smaller than a row.
+pub fn gemm(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
+    if g.m == 0 || g.n == 0 {
+        return;
+    }
+    check(g, a, b, c);
+    let product = g.k != 0 && g.alpha != 0.0;
+    for_each_block(c, (g.m, g.n, g.ldc), block_size(g), |mut block| {
+        if product {
+            multiply(g, a, b, &mut block);
+        } else {
+            scale(g.beta, &mut block);
+        }
+        if !g.epilogue.is_empty() {
+            for i in 0..block.rows.len() {
+                let (row, col) = (block.rows.start + i, block.cols.start);
+                g.epilogue.finish(row, col, block.row(i));
+            }
+        }
+    });
+}
+
+/// Rows and columns of a block: a function of the product alone, never of the machine.
+fn block_size(g: &Gemm<'_>) -> (usize, usize) {
+    let work = |rows: usize, cols: usize| rows.saturating_mul(cols).saturating_mul(g.k.max(1));
+    let (mut rows, mut cols) = (g.m, g.n);
+    if work(rows, cols) < SERIAL {
+        return (rows, cols);
+    }
+    let half = |side: usize| side.div_ceil(2).next_multiple_of(SIDE);
+    while g.m.div_ceil(rows) * g.n.div_ceil(cols) < BLOCKS || work(rows, cols) > SERIAL << 8 {
+        let (r, c) = if rows > cols {
+            (half(rows), cols)
+        } else {
+            (rows, half(cols))
+        };
+        if (r >= rows && c >= cols) || work(r, c) < SERIAL / 2 {
+            break;
+        }
+        (rows, cols) = (r, c);
+    }
+    (rows, cols)
+}
+
+fn scale(beta: f32, block: &mut Block<'_>) {
+    for i in 0..block.rows.len() {
+        let row = block.row(i);
+        if beta == 0.0 {
+            row.fill(0.0);
+        } else {
+            row.iter_mut().for_each(|c| *c *= beta);
+        }
+    }
+}
+
+fn check(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &[f32]) {
+    let holds = |slice: &[f32], rows: usize, cols: usize, ld: usize| {
+        rows == 0 || cols == 0 || (ld >= cols && slice.len() >= (rows - 1) * ld + cols)
+    };
+    let (m, n, k) = (g.m, g.n, g.k);
+    let (a_rows, a_cols) = if g.trans_a { (k, m) } else { (m, k) };
+    let (b_rows, b_cols) = if g.trans_b { (n, k) } else { (k, n) };
+    assert!(holds(a, a_rows, a_cols, g.lda), "gemm: A is too short");
+    assert!(holds(b, b_rows, b_cols, g.ldb), "gemm: B is too short");
+    assert!(holds(c, m, n, g.ldc), "gemm: C is too short");
+    match g.epilogue.bias {
+        Bias::None => {}
+        Bias::PerRow(bias) => assert!(bias.len() >= m, "gemm: bias is too short"),
+        Bias::PerCol(bias) => assert!(bias.len() >= n, "gemm: bias is too short"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{
+        gemm::{Act, plain},
+        testing::{assert_close, noise, same_bits},
+    };
+
+    /// Runs both and compares; C starts as noise, or as NaN where beta is 0.
+    fn compare(g: &Gemm<'_>, what: &str) {
+        let (a, b) = (
+            noise(g.lda * if g.trans_a { g.k } else { g.m }, 1),
+            noise(g.ldb * if g.trans_b { g.n } else { g.k }, 2),
+        );
+        let mut got = if g.beta == 0.0 {
+            vec![f32::NAN; g.m * g.ldc]
+        } else {
+            noise(g.m * g.ldc, 3)
+        };
+        let mut want = got.clone();
+        gemm(g, &a, &b, &mut got);
+        plain::gemm(g, &a, &b, &mut want);
+        for i in 0..g.m {
+            let row = i * g.ldc..i * g.ldc + g.n;
+            assert_close(&got[row.clone()], &want[row], 2e-5, what);
+            let gap = i * g.ldc + g.n..(i + 1) * g.ldc;
+            assert!(
+                got[gap.clone()]
+                    .iter()
+                    .map(|x| x.to_bits())
+                    .eq(want[gap].iter().map(|x| x.to_bits())),
+                "{what}: a gap between rows was written"
+            );
+        }
+    }
+
+    #[test]
+    fn awkward_sizes_and_transposes_agree_with_the_plain_loop() {
+        for m in [0, 1, 7, 8, 9, 31] {
+            for n in [0, 1, 7, 8, 9, 37] {
+                for k in [0, 1, 7, 8, 9, 41] {
+                    for flip in 0..4 {
+                        let mut g = Gemm::new(m, n, k);
+                        g = if flip & 1 != 0 { g.trans_a() } else { g };
+                        g = if flip & 2 != 0 { g.trans_b() } else { g };
+                        compare(&g, &format!("{m} {n} {k} {flip}"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn factors_gaps_and_epilogues() {
+        let bias = noise(300, 4);
+        for (m, n, k) in [(5, 11, 3), (130, 67, 97), (3, 300, 0), (61, 300, 127)] {
+            for (alpha, beta) in [(1.0, 1.0), (0.5, -2.0), (0.0, 3.0), (2.0, 0.0)] {
+                for bias in [Bias::None, Bias::PerRow(&bias), Bias::PerCol(&bias)] {
+                    let g = Gemm::new(m, n, k).alpha(alpha).beta(beta).bias(bias);
+                    let g = g.lda(k + 3).ldb(n + 1).ldc(n + 2);
+                    compare(&g, &format!("{m} {n} {k} {alpha} {beta}"));
+                    compare(&g.act(Act::Relu(0.1)), &format!("relu {m} {n} {k}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_are_cut_into_blocks_agree() {
+        for (m, n, k) in [
+            (1, 1000, 701),
+            (999, 1, 613),
+            (211, 223, 227),
+            (17, 2309, 75),
+            (2, 3, 200_003),
+        ] {
+            compare(&Gemm::new(m, n, k), &format!("{m} {n} {k}"));
+            compare(
+                &Gemm::new(m, n, k).trans_a().trans_b().beta(1.0),
+                "transposed",
+            );
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        for (m, n, k) in [(32, 2304, 75), (257, 263, 129), (1, 4099, 512)] {
+            let (a, b) = (noise(m * k, 1), noise(n * k, 2));
+            let bias = noise(m, 3);
+            let g = Gemm::new(m, n, k).bias(Bias::PerRow(&bias));
+            assert_ne!(block_size(&g), (m, n), "the case must use several threads");
+            same_bits("gemm", || {
+                let mut c = vec![f32::NAN; m * n];
+                gemm(&g, &a, &b, &mut c);
+                c
+            });
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "B is too short")]
+    fn a_short_slice_is_refused() {
+        gemm(&Gemm::new(2, 2, 2), &[0.0; 4], &[0.0; 3], &mut [0.0; 4]);
+    }
+}

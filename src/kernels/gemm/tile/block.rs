@@ -1,0 +1,105 @@
+//! C cut into a grid of blocks that several threads fill at once.
+
+use std::{marker::PhantomData, ops::Range};
+
+use rayon::prelude::*;
+
+/// A rectangle of C, exclusively borrowed.
+pub(in crate::kernels::gemm) struct Block<'c> {
+    start: *mut f32,
+    ldc: usize,
+    /// Rows of C.
+    pub(in crate::kernels::gemm) rows: Range<usize>,
+    /// Columns of C.
+    pub(in crate::kernels::gemm) cols: Range<usize>,
+    borrow: PhantomData<&'c mut [f32]>,
+}
+
+impl Block<'_> {
+    /// The `i`-th row of the block.
+    #[allow(unsafe_code, reason = "blocks side by side share no slice of C")]
+    pub(in crate::kernels::gemm) fn row(&mut self, i: usize) -> &mut [f32] {
+        assert!(i < self.rows.len());
+        // SAFETY: `for_each_block` has checked that every row of its grid lies within C and that no two rows or
+        // blocks overlap, and hands each block out once; `&mut self` keeps its rows apart from each other.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.ldc), self.cols.len()) }
+    }
+
+    /// First element and distance between rows, for a kernel that walks the block itself. It may touch only
+    /// `rows.len()` rows of `cols.len()` elements.
+    pub(super) fn as_mut_ptr(&mut self) -> (*mut f32, usize) {
+        (self.start, self.ldc)
+    }
+}
+
+struct Start(*mut f32);
+
+#[allow(unsafe_code, reason = "the address is shared, the elements are not")]
+// SAFETY: only `for_each_block` uses it, to derive disjoint blocks.
+unsafe impl Sync for Start {}
+
+impl Start {
+    #[allow(unsafe_code, reason = "the offset is inside C")]
+    fn block<'c>(&self, ldc: usize, rows: Range<usize>, cols: Range<usize>) -> Block<'c> {
+        Block {
+            // SAFETY: rows and cols are not empty and inside the grid that `for_each_block` has checked against C.
+            start: unsafe { self.0.add(rows.start * ldc + cols.start) },
+            ldc,
+            rows,
+            cols,
+            borrow: PhantomData,
+        }
+    }
+}
+
+/// Calls `f` once for each block of `size` (rows, columns; smaller at the ends) of the m×n matrix `c`, in parallel.
+pub(in crate::kernels::gemm) fn for_each_block(
+    c: &mut [f32],
+    (m, n, ldc): (usize, usize, usize),
+    (rows, cols): (usize, usize),
+    f: impl Fn(Block<'_>) + Sync,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(rows > 0 && cols > 0 && ldc >= n && c.len() >= (m - 1) * ldc + n);
+    let (down, across) = (m.div_ceil(rows), n.div_ceil(cols));
+    let start = Start(c.as_mut_ptr());
+    let start = &start;
+    let run = |i: usize| {
+        let (y, x) = (i / across * rows, i % across * cols);
+        f(start.block(ldc, y..m.min(y + rows), x..n.min(x + cols)));
+    };
+    if down * across == 1 {
+        run(0);
+    } else {
+        (0..down * across)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_is_visited_once_and_gaps_never() {
+        let (m, n, ldc) = (5, 7, 9);
+        let mut c = vec![0.0; (m - 1) * ldc + n];
+        for_each_block(&mut c, (m, n, ldc), (2, 3), |mut block| {
+            for i in 0..block.rows.len() {
+                let (row, cols) = (block.rows.start + i, block.cols.clone());
+                for (c, col) in block.row(i).iter_mut().zip(cols) {
+                    *c += (row * n + col + 1) as f32;
+                }
+            }
+        });
+        for (i, c) in c.iter().enumerate() {
+            let (row, col) = (i / ldc, i % ldc);
+            let want = if col < n { row * n + col + 1 } else { 0 };
+            assert_eq!(*c, want as f32, "element {i}");
+        }
+    }
+}
