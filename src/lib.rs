@@ -10,6 +10,7 @@ pub mod layer;
 pub mod layers;
 pub mod load;
 pub mod model_io;
+pub mod nearest;
 pub mod net;
 pub mod params;
 pub mod report;

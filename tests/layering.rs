@@ -7,6 +7,7 @@ use crate::support::files;
 /// Room, and the rooms that it may use. No row may grow without a review.
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("nearest", &[]),
     ("rng", &[]),
     ("threads", &[]),
     ("schema", &[]),
@@ -14,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tensor", &["error"]),
     ("params", &["tensor"]),
     ("events", &["tensor", "schema"]),
-    ("text", &["schema", "error"]),
+    ("text", &["schema", "nearest", "error"]),
     ("upgrade", &["schema", "error"]),
     ("load", &["text", "upgrade", "schema", "events", "error"]),
     ("filler", &["schema", "tensor", "rng", "error"]),
@@ -24,18 +25,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "feed",
-        &["schema", "tensor", "kernels", "rng", "error", "model_io"],
+        &[
+            "schema", "tensor", "kernels", "rng", "nearest", "error", "model_io",
+        ],
     ),
     (
         "layers",
         &[
-            "layer", "feed", "kernels", "tensor", "filler", "schema", "params", "error",
+            "layer", "feed", "kernels", "tensor", "filler", "schema", "params", "nearest", "error",
         ],
     ),
     (
         "graph",
         &[
-            "layer", "layers", "params", "filler", "rng", "schema", "tensor", "error",
+            "layer", "layers", "params", "filler", "rng", "schema", "tensor", "nearest", "error",
         ],
     ),
     (
