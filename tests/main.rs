@@ -1,5 +1,6 @@
 //! One binary for all tests that look at the whole; what a single file promises is tested at its own bottom.
 
+mod alloc;
 mod golden;
 mod laws;
 mod layering;
