@@ -1,7 +1,7 @@
 //! JPEG and PNG files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
 //!
-//! Transparency is dropped and of 16 bits the upper 8 are kept, as OpenCV's colour mode does. JPEG decoders may differ
-//! by 1 or 2 per pixel.
+//! Transparency is dropped and of 16 bits the upper 8 are kept, as OpenCV's colour mode does. JPEG decoders differ by
+//! up to 3 per pixel, because each has its own way of enlarging colour.
 
 use std::io::Cursor;
 
@@ -47,26 +47,17 @@ pub(super) fn decode(bytes: &[u8], color: Color) -> Result<Decoded> {
     let picture = ImageReader::with_format(Cursor::new(bytes), format)
         .decode()
         .map_err(|e| Error::data(format!("the encoded image cannot be read: {e}")))?;
-    // Bytes per pixel in memory, and whether the first three are a colour.
-    let upper = |samples: Vec<u16>| -> Vec<u8> {
-        samples
-            .into_iter()
-            .map(|v| {
-                let [upper, _] = v.to_be_bytes();
-                upper
-            })
-            .collect()
-    };
     let (height, width) = (picture.height(), picture.width());
-    let (stride, colored, pixels) = match picture {
-        DynamicImage::ImageLuma8(p) => (1, false, p.into_raw()),
-        DynamicImage::ImageLumaA8(p) => (2, false, p.into_raw()),
-        DynamicImage::ImageRgb8(p) => (3, true, p.into_raw()),
-        DynamicImage::ImageRgba8(p) => (4, true, p.into_raw()),
-        DynamicImage::ImageLuma16(p) => (1, false, upper(p.into_raw())),
-        DynamicImage::ImageLumaA16(p) => (2, false, upper(p.into_raw())),
-        DynamicImage::ImageRgb16(p) => (3, true, upper(p.into_raw())),
-        DynamicImage::ImageRgba16(p) => (4, true, upper(p.into_raw())),
+    let jpeg = format == ImageFormat::Jpeg;
+    let (channels, pixels) = match picture {
+        DynamicImage::ImageLuma8(p) => planes(p.as_raw(), 1, color, jpeg),
+        DynamicImage::ImageLumaA8(p) => planes(p.as_raw(), 2, color, jpeg),
+        DynamicImage::ImageRgb8(p) => planes(p.as_raw(), 3, color, jpeg),
+        DynamicImage::ImageRgba8(p) => planes(p.as_raw(), 4, color, jpeg),
+        DynamicImage::ImageLuma16(p) => planes(p.as_raw(), 1, color, true),
+        DynamicImage::ImageLumaA16(p) => planes(p.as_raw(), 2, color, true),
+        DynamicImage::ImageRgb16(p) => planes(p.as_raw(), 3, color, true),
+        DynamicImage::ImageRgba16(p) => planes(p.as_raw(), 4, color, true),
         _ => {
             return Err(Error::unsupported(
                 "the encoded image has a kind of pixel that is not read",
@@ -76,34 +67,60 @@ pub(super) fn decode(bytes: &[u8], color: Color) -> Result<Decoded> {
     let too_large = |_| Error::data("the encoded image is too large");
     let height = usize::try_from(height).map_err(too_large)?;
     let width = usize::try_from(width).map_err(too_large)?;
-    let plane = |c: usize| pixels.iter().copied().skip(c).step_by(stride);
-    let (channels, planes): (usize, Vec<u8>) = match (colored, color) {
+    Ok(Decoded {
+        channels,
+        height,
+        width,
+        pixels,
+    })
+}
+
+/// A sample as it lies in memory: 8 or 16 bits.
+trait Depth: Copy + Into<u32> {
+    /// The upper 8 bits.
+    fn upper(value: u32) -> u8;
+}
+
+impl Depth for u8 {
+    fn upper(value: u32) -> u8 {
+        u8::try_from(value).unwrap_or(u8::MAX)
+    }
+}
+
+impl Depth for u16 {
+    fn upper(value: u32) -> u8 {
+        u8::try_from(value >> 8).unwrap_or(u8::MAX)
+    }
+}
+
+/// Number of channels, and their planes, of pixels of `stride` samples: gray or red, green, blue, then transparency.
+fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) -> (usize, Vec<u8>) {
+    let plane = |c: usize| {
+        let samples = pixels.iter().skip(c).step_by(stride);
+        samples.map(|&v| T::upper(v.into()))
+    };
+    match (stride >= 3, color) {
         (true, Color::AsStored | Color::Color) => {
             (3, plane(2).chain(plane(1)).chain(plane(0)).collect())
         }
         (true, Color::Gray) => {
-            let gray = pixels.chunks_exact(stride).map(|p| match p {
-                [r, g, b, ..] => gray(*r, *g, *b),
+            let gray = pixels.chunks_exact(stride).map(|pixel| match pixel {
+                &[r, g, b, ..] => T::upper(gray(r.into(), g.into(), b.into(), rounded)),
                 _ => 0,
             });
             (1, gray.collect())
         }
         (false, Color::Color) => (3, plane(0).chain(plane(0)).chain(plane(0)).collect()),
         (false, Color::AsStored | Color::Gray) => (1, plane(0).collect()),
-    };
-    Ok(Decoded {
-        channels,
-        height,
-        width,
-        pixels: planes,
-    })
+    }
 }
 
-/// 0.299 R + 0.587 G + 0.114 B in 15 bits, the weights that OpenCV has libpng use.
-fn gray(r: u8, g: u8, b: u8) -> u8 {
-    let sum = 9798 * u32::from(r) + 19235 * u32::from(g) + 3735 * u32::from(b);
-    // The weights add up to 1 << 15, so the mean is at most 255.
-    u8::try_from((sum + (1 << 14)) >> 15).unwrap_or(u8::MAX)
+/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, and leaves a PNG to libpng:
+/// the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
+fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
+    let half = if rounded { 1 << 14 } else { 0 };
+    // The weights add up to 1 << 15, so the sum of samples of 16 bits stays below 1 << 32.
+    (9797 * r + 19234 * g + 3737 * b + half) >> 15
 }
 
 #[cfg(test)]
@@ -134,7 +151,7 @@ mod tests {
         let decoded = decode(&bytes, Color::AsStored).unwrap();
         assert_eq!((decoded.height, decoded.width), (2, 1));
         assert_eq!(decoded.pixels, [30, 60, 20, 50, 10, 40]);
-        // 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15
+        // 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15; then 48.15
         assert_eq!(pixels(&bytes, Color::Gray), (1, vec![18, 48]));
     }
 
@@ -159,12 +176,30 @@ mod tests {
 
     #[test]
     fn extremes_of_gray() {
-        assert_eq!(gray(255, 255, 255), 255);
-        assert_eq!(gray(0, 0, 0), 0);
-        assert_eq!(
-            (gray(255, 0, 0), gray(0, 255, 0), gray(0, 0, 255)),
-            (76, 150, 29)
-        );
+        for rounded in [false, true] {
+            assert_eq!(gray(255, 255, 255, rounded), 255);
+            assert_eq!(gray(65535, 65535, 65535, rounded), 65535);
+            assert_eq!(gray(0, 0, 0, rounded), 0);
+        }
+        let each = |rounded| {
+            [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+                .map(|(r, g, b)| gray(255 * r, 255 * g, 255 * b, rounded))
+        };
+        assert_eq!(each(false), [76, 149, 29]);
+        assert_eq!(each(true), [76, 150, 29]);
+    }
+
+    #[test]
+    fn gray_of_a_png_is_what_opencv_makes_of_it() {
+        // Red, green, blue, and what OpenCV's imdecode gives in gray.
+        for (rgb, expected) in [
+            ([38, 13, 193], 41),
+            ([201, 35, 159], 98),
+            ([222, 183, 128], 188),
+        ] {
+            let bytes = png(&rgb, 1, 1, Kind::Rgb8);
+            assert_eq!(pixels(&bytes, Color::Gray).1, [expected]);
+        }
     }
 
     #[test]
