@@ -1,1 +1,3 @@
 mod prototxt;
+mod runs;
+mod solver;
