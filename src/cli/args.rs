@@ -12,7 +12,10 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, builder::BoolishValueParser};
 
 use super::command::Command;
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    nearest::nearest,
+};
 
 /// A flag of a command.
 #[derive(Clone, Copy, Debug)]
@@ -339,15 +342,6 @@ fn unknown(name: &str, command: &Command, all: &[&Command]) -> Error {
     } else {
         error.help(format!("it is a flag of {}", others.join(", ")))
     }
-}
-
-/// The name that is nearest, if one is near.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|k| (strsim::osa_distance(k, name), k))
-        .filter(|&(d, k)| d <= (k.len().max(name.len()) / 3).max(1))
-        .min()
-        .map(|(_, k)| k)
 }
 
 /// The values of a command's flags.

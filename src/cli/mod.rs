@@ -4,14 +4,17 @@
 
 pub mod args;
 pub mod command;
+mod compare;
 mod glog;
 mod nets;
 mod number;
 mod progress;
 mod run;
+mod signals;
 mod table;
 mod test;
 mod time;
+mod train;
 pub mod ui;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -22,11 +25,18 @@ pub use ui::Ui;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    nearest::nearest,
     threads,
 };
 
 /// Every command, in the order of the help.
-pub const COMMANDS: &[&Command] = &[&test::COMMAND, &time::COMMAND, &run::COMMAND];
+pub const COMMANDS: &[&Command] = &[
+    &train::COMMAND,
+    &test::COMMAND,
+    &time::COMMAND,
+    &run::COMMAND,
+    &compare::COMMAND,
+];
 
 /// Runs the program with its arguments, the name it was called by first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -94,7 +104,7 @@ fn start(args: Vec<OsString>) -> Result<Status> {
 fn unknown(name: &str, program: &str) -> Error {
     let names = || COMMANDS.iter().map(|c| c.name);
     let error = Error::new(ErrorKind::Param, format!("unknown command '{name}'"));
-    match args::nearest(name, names()) {
+    match nearest(name, names()) {
         Some(near) => error.help(format!("did you mean '{program} {near}'?")),
         None => error.help(format!(
             "the commands are {}",

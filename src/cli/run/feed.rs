@@ -127,9 +127,9 @@ impl Feed {
     pub(super) fn next(&mut self, net: &mut Net) -> Result<()> {
         if !self.started {
             self.started = true;
-            for (blob, tensor) in &self.fixed {
-                net.set_input(blob, tensor)?;
-            }
+            let fixed: Vec<(&str, &Tensor)> =
+                self.fixed.iter().map(|(blob, t)| (&**blob, t)).collect();
+            net.set_inputs(&fixed)?;
             for (blob, tensor) in &self.diffs {
                 net.set_diff(blob, tensor)?;
             }
