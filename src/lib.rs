@@ -1,5 +1,6 @@
 //! cortado.
 
+pub mod cli;
 pub mod error;
 pub mod events;
 pub mod feed;

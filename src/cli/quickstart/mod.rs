@@ -1,0 +1,3 @@
+//! `quickstart`.
+mod canvas;
+pub mod faces;
