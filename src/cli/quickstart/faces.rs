@@ -166,12 +166,7 @@ fn head(canvas: &mut Canvas, rng: &mut Rng, f: &Frame, skin: Color) {
     ];
     let width = between(rng, 0.70, 0.80);
     let hair = HAIR[rng.random_range(0..HAIR.len())];
-    canvas.ellipse(
-        &f.at(0.0, 1.1, 0.34, 0.6, 0.0),
-        shade(skin, 0.75),
-        1.0,
-        1.0,
-    );
+    canvas.ellipse(&f.at(0.0, 1.1, 0.34, 0.6, 0.0), shade(skin, 0.75), 1.0, 1.0);
     let long = between(rng, 0.0, 0.35);
     canvas.ellipse(
         &f.at(0.0, long - 0.18, width * 1.13, 0.97 + long * 0.6, 0.0),
