@@ -1,1 +1,206 @@
-//! tmp
+//! One value from one, element by element, in parallel.
+//!
+//! Slices are cut into fixed pieces, and short ones stay on the calling thread. Every result depends on its own
+//! element alone, so threads cannot change it.
+
+use rayon::prelude::*;
+
+/// Elements that one task handles.
+const PIECE: usize = 1 << 14;
+/// Up to here a second thread costs more than it brings.
+const SERIAL: usize = 1 << 15;
+
+/// y\[i\] = f(x\[i\]).
+pub fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    zip_into(y, x, |_, x| f(x));
+}
+
+/// y\[i\] = f(y\[i\]).
+pub fn map_in_place(y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    let run = |y: &mut [f32]| y.iter_mut().for_each(|y| *y = f(*y));
+    if y.len() <= SERIAL {
+        run(y);
+    } else {
+        y.par_chunks_mut(PIECE).for_each(run);
+    }
+}
+
+/// y\[i\] = f(y\[i\], x\[i\]).
+pub fn zip_into(y: &mut [f32], x: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    assert_eq!(x.len(), y.len());
+    let run = |(y, x): (&mut [f32], &[f32])| y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*y, *x));
+    if y.len() <= SERIAL {
+        run((y, x));
+    } else {
+        y.par_chunks_mut(PIECE)
+            .zip(x.par_chunks(PIECE))
+            .for_each(run);
+    }
+}
+
+/// y\[i\] = f(a\[i\], b\[i\]).
+pub fn zip2(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    zip2_into(y, a, b, |_, a, b| f(a, b));
+}
+
+/// y\[i\] = f(y\[i\], a\[i\], b\[i\]).
+pub fn zip2_into(y: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32 + Sync) {
+    assert!(a.len() == y.len() && b.len() == y.len());
+    let run = |((y, a), b): ((&mut [f32], &[f32]), &[f32])| {
+        y.iter_mut()
+            .zip(a)
+            .zip(b)
+            .for_each(|((y, a), b)| *y = f(*y, *a, *b));
+    };
+    if y.len() <= SERIAL {
+        run(((y, a), b));
+    } else {
+        y.par_chunks_mut(PIECE)
+            .zip(a.par_chunks(PIECE))
+            .zip(b.par_chunks(PIECE))
+            .for_each(run);
+    }
+}
+
+/// y\[i\] = x\[i\].
+pub fn copy(x: &[f32], y: &mut [f32]) {
+    map(x, y, |x| x);
+}
+
+/// y\[i\] = value.
+pub fn fill(y: &mut [f32], value: f32) {
+    map_in_place(y, |_| value);
+}
+
+/// y = a · x + y.
+pub fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
+    zip_into(y, x, |y, x| a * x + y);
+}
+
+/// y = a · x + b · y.
+pub fn axpby(a: f32, x: &[f32], b: f32, y: &mut [f32]) {
+    zip_into(y, x, |y, x| a * x + b * y);
+}
+
+/// y = a · y.
+pub fn scal(a: f32, y: &mut [f32]) {
+    map_in_place(y, |y| a * y);
+}
+
+/// y = y + x.
+pub fn add(x: &[f32], y: &mut [f32]) {
+    zip_into(y, x, |y, x| y + x);
+}
+
+/// y = y · x.
+pub fn mul(x: &[f32], y: &mut [f32]) {
+    zip_into(y, x, |y, x| y * x);
+}
+
+/// What each channel of a blob gets: y = scale\[c\] · x + shift\[c\] for x of n × channels × inner, in place.
+/// Without a scale it is 1, without a shift 0.
+pub fn channel_affine(
+    y: &mut [f32],
+    (channels, inner): (usize, usize),
+    scale: Option<&[f32]>,
+    shift: Option<&[f32]>,
+) {
+    for_each_plane(y, (channels, inner), |c, plane| {
+        match (scale.map(|s| s[c]), shift.map(|s| s[c])) {
+            (Some(a), Some(b)) => plane.iter_mut().for_each(|y| *y = a * *y + b),
+            (Some(a), None) => plane.iter_mut().for_each(|y| *y *= a),
+            (None, Some(b)) => plane.iter_mut().for_each(|y| *y += b),
+            (None, None) => {}
+        }
+    });
+}
+
+/// Calls `f` with the channel and the `inner` values of each plane of n × channels × inner, in parallel.
+pub fn for_each_plane(
+    y: &mut [f32],
+    (channels, inner): (usize, usize),
+    f: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    let plane = channels * inner;
+    if plane == 0 {
+        return;
+    }
+    assert_eq!(y.len() % plane, 0);
+    let run = |first: usize, y: &mut [f32]| {
+        let mut c = first % channels;
+        for y in y.chunks_exact_mut(inner) {
+            f(c, y);
+            c = if c + 1 == channels { 0 } else { c + 1 };
+        }
+    };
+    if y.len() <= SERIAL {
+        return run(0, y);
+    }
+    let planes = PIECE.div_ceil(inner);
+    y.par_chunks_mut(planes * inner)
+        .enumerate()
+        .for_each(|(i, y)| run(i * planes, y));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{noise, same_bits};
+
+    #[test]
+    fn long_and_short_slices_agree_with_one_element_at_a_time() {
+        for n in [0, 1, 7, SERIAL, SERIAL + 1, 3 * PIECE + 5] {
+            let (a, b, c) = (noise(n, 1), noise(n, 2), noise(n, 3));
+            let mut y = c.clone();
+            zip2_into(&mut y, &a, &b, |y, a, b| y + a * b);
+            assert!((0..n).all(|i| y[i] == c[i] + a[i] * b[i]));
+            zip2(&a, &b, &mut y, |a, b| a - b);
+            assert!((0..n).all(|i| y[i] == a[i] - b[i]));
+            map(&a, &mut y, f32::abs);
+            assert!((0..n).all(|i| y[i] == a[i].abs()));
+        }
+    }
+
+    #[test]
+    fn vector_operations() {
+        let x = [1.0, 2.0, 3.0];
+        let after = |f: &dyn Fn(&mut [f32])| {
+            let mut y = [10.0, 20.0, 30.0];
+            f(&mut y);
+            y
+        };
+        assert_eq!(after(&|y| axpy(2.0, &x, y)), [12.0, 24.0, 36.0]);
+        assert_eq!(after(&|y| axpby(2.0, &x, 0.5, y)), [7.0, 14.0, 21.0]);
+        assert_eq!(after(&|y| scal(0.5, y)), [5.0, 10.0, 15.0]);
+        assert_eq!(after(&|y| add(&x, y)), [11.0, 22.0, 33.0]);
+        assert_eq!(after(&|y| mul(&x, y)), [10.0, 40.0, 90.0]);
+        assert_eq!(after(&|y| copy(&x, y)), x);
+        assert_eq!(after(&|y| fill(y, 4.0)), [4.0; 3]);
+    }
+
+    #[test]
+    fn each_channel_gets_its_own_scale_and_shift() {
+        let (scale, shift) = ([2.0, 3.0], [0.5, -1.0]);
+        // Two images of two channels of two pixels.
+        let mut y = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        channel_affine(&mut y, (2, 2), Some(&scale), Some(&shift));
+        assert_eq!(y, [2.5, 4.5, 8.0, 11.0, 10.5, 12.5, 20.0, 23.0]);
+        channel_affine(&mut y, (2, 2), None, Some(&[-0.5, 1.0]));
+        assert_eq!(y, [2.0, 4.0, 9.0, 12.0, 10.0, 12.0, 21.0, 24.0]);
+    }
+
+    #[test]
+    fn planes_know_their_channel_however_they_are_cut() {
+        for (channels, inner) in [(3, 1), (7, 130), (2, 40_000), (5, 0)] {
+            let y = same_bits("planes", || {
+                let mut y = vec![0.0; 90 * channels * inner.min(200) / inner.max(1) * inner];
+                let whole = y.len() / (channels * inner).max(1) * channels * inner;
+                y.truncate(whole);
+                for_each_plane(&mut y, (channels, inner), |c, p| p.fill(c as f32));
+                y
+            });
+            let want = (0..y.len()).map(|i| (i / inner % channels) as f32);
+            assert!(y.iter().copied().eq(want));
+        }
+    }
+}

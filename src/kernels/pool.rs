@@ -1,1 +1,365 @@
-//! tmp
+//! Pooling of planes: the largest or the mean of each window, and the gradients.
+//!
+//! Windows start at multiples of the stride, minus the pad, and are clipped to the image. A window that clipping leaves
+//! empty (a stride beyond the kernel) has the maximum −`f32::MAX` at no pixel, and the mean 0.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+/// Sizes of a pooling; pairs are (vertical, horizontal).
+#[derive(Clone, Copy, Debug)]
+pub struct PoolShape {
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Height and width of the output.
+    pub pooled: [usize; 2],
+    /// Size of a window.
+    pub kernel: [usize; 2],
+    /// Distance between windows, at least 1.
+    pub stride: [usize; 2],
+    /// How far the first window starts outside.
+    pub pad: [usize; 2],
+}
+
+/// The mark in an argmax for "no pixel": every value in the window was −`f32::MAX`, −∞ or NaN.
+pub const NO_PIXEL: i32 = -1;
+
+/// Input pixels that one task handles.
+const PIECE: usize = 1 << 14;
+
+impl PoolShape {
+    fn in_plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    fn out_plane(&self) -> usize {
+        self.pooled[0] * self.pooled[1]
+    }
+
+    /// Planes that one task handles.
+    fn planes(&self) -> usize {
+        PIECE.div_ceil(self.in_plane().max(self.out_plane()).max(1))
+    }
+
+    /// Input rows (axis 0) or columns (axis 1) of window `i`.
+    fn window(&self, axis: usize, i: usize) -> Range<usize> {
+        let (start, pad) = (i * self.stride[axis], self.pad[axis]);
+        let end = (start + self.kernel[axis]).saturating_sub(pad);
+        let end = end.min(self.input[axis]);
+        start.saturating_sub(pad).min(end)..end
+    }
+
+    /// Extent of window `i` for the mean's divisor: clipped to the padded image, on its far side.
+    fn extent(&self, axis: usize, i: usize) -> usize {
+        let start = i * self.stride[axis];
+        let end = (start + self.kernel[axis]).min(self.input[axis] + 2 * self.pad[axis]);
+        end.saturating_sub(start)
+    }
+
+    /// Windows of a row that see column `offset` of their kernel inside the image, and the input column that the
+    /// first of them sees there; the next one's is a stride further.
+    fn columns(&self, offset: usize) -> (Range<usize>, usize) {
+        let (stride, pad) = (self.stride[1], self.pad[1]);
+        let first = pad.saturating_sub(offset).div_ceil(stride);
+        let end = (self.input[1] + pad).saturating_sub(offset);
+        let end = end.div_ceil(stride).min(self.pooled[1]);
+        let first = first.min(end);
+        (first..end, (first * stride + offset).saturating_sub(pad))
+    }
+
+    fn check(&self, x: &[f32], y: &[f32]) {
+        let (inner, outer) = (self.in_plane(), self.out_plane());
+        assert!(inner > 0 && outer > 0 && self.stride[0] > 0 && self.stride[1] > 0);
+        assert!(inner <= i32::MAX as usize, "a plane is too large");
+        assert_eq!(x.len() % inner, 0);
+        assert_eq!(x.len() / inner * outer, y.len());
+    }
+}
+
+/// y = the largest value of each window, argmax = its pixel in the plane. The first of equal values wins; NaN never.
+pub fn max_forward(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [i32]) {
+    s.check(x, y);
+    assert_eq!(argmax.len(), y.len());
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
+    x.par_chunks(planes * inner)
+        .zip(y.par_chunks_mut(planes * outer))
+        .zip(argmax.par_chunks_mut(planes * outer))
+        .for_each(|((x, y), argmax)| {
+            let planes = x.chunks_exact(inner).zip(y.chunks_exact_mut(outer));
+            for ((x, y), argmax) in planes.zip(argmax.chunks_exact_mut(outer)) {
+                max_plane(s, x, y, argmax);
+            }
+        });
+}
+
+/// A whole row of windows at a time, tap after tap in the order that a single window would take them.
+fn max_plane(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [i32]) {
+    y.fill(-f32::MAX);
+    argmax.fill(NO_PIXEL);
+    let (width, out_width, stride) = (s.input[1], s.pooled[1], s.stride[1]);
+    let rows = y.chunks_exact_mut(out_width);
+    for (ph, (y, argmax)) in rows.zip(argmax.chunks_exact_mut(out_width)).enumerate() {
+        for h in s.window(0, ph) {
+            for offset in 0..s.kernel[1] {
+                let (windows, first) = s.columns(offset);
+                if windows.is_empty() {
+                    continue;
+                }
+                let pixels = x[h * width + first..(h + 1) * width].iter().step_by(stride);
+                let best = y[windows.clone()].iter_mut().zip(&mut argmax[windows]);
+                let mut index = (h * width + first) as i32;
+                for ((y, at), &x) in best.zip(pixels) {
+                    let better = x > *y;
+                    *y = if better { x } else { *y };
+                    *at = if better { index } else { *at };
+                    index = index.wrapping_add(stride as i32);
+                }
+            }
+        }
+    }
+}
+
+/// dx = each output's gradient, added at the pixel that was largest. Overwrites.
+pub fn max_backward(s: &PoolShape, dy: &[f32], argmax: &[i32], dx: &mut [f32]) {
+    s.check(dx, dy);
+    assert_eq!(argmax.len(), dy.len());
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
+    dx.par_chunks_mut(planes * inner)
+        .zip(dy.par_chunks(planes * outer))
+        .zip(argmax.par_chunks(planes * outer))
+        .for_each(|((dx, dy), argmax)| {
+            dx.fill(0.0);
+            let planes = dx.chunks_exact_mut(inner).zip(dy.chunks_exact(outer));
+            for ((dx, dy), argmax) in planes.zip(argmax.chunks_exact(outer)) {
+                for (d, &at) in dy.iter().zip(argmax) {
+                    if let Some(x) = usize::try_from(at).ok().and_then(|i| dx.get_mut(i)) {
+                        *x += *d;
+                    }
+                }
+            }
+        });
+}
+
+/// y = the sum of each window, divided by the window's size in the padded image.
+pub fn average_forward(s: &PoolShape, x: &[f32], y: &mut [f32]) {
+    s.check(x, y);
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
+    x.par_chunks(planes * inner)
+        .zip(y.par_chunks_mut(planes * outer))
+        .for_each(|(x, y)| {
+            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(outer)) {
+                average_plane(s, x, y);
+            }
+        });
+}
+
+fn average_plane(s: &PoolShape, x: &[f32], y: &mut [f32]) {
+    y.fill(0.0);
+    let (width, stride) = (s.input[1], s.stride[1]);
+    for (ph, y) in y.chunks_exact_mut(s.pooled[1]).enumerate() {
+        for h in s.window(0, ph) {
+            for offset in 0..s.kernel[1] {
+                let (windows, first) = s.columns(offset);
+                if !windows.is_empty() {
+                    let pixels = x[h * width + first..(h + 1) * width].iter().step_by(stride);
+                    y[windows]
+                        .iter_mut()
+                        .zip(pixels)
+                        .for_each(|(y, x)| *y += *x);
+                }
+            }
+        }
+        for (pw, y) in y.iter_mut().enumerate() {
+            *y /= (s.extent(0, ph) * s.extent(1, pw)).max(1) as f32;
+        }
+    }
+}
+
+/// dx = each output's gradient, shared out over its window with the divisor of the mean. Overwrites.
+pub fn average_backward(s: &PoolShape, dy: &[f32], dx: &mut [f32]) {
+    s.check(dx, dy);
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
+    dx.par_chunks_mut(planes * inner)
+        .zip(dy.par_chunks(planes * outer))
+        .for_each(|(dx, dy)| {
+            dx.fill(0.0);
+            for (dx, dy) in dx.chunks_exact_mut(inner).zip(dy.chunks_exact(outer)) {
+                for (i, d) in dy.iter().enumerate() {
+                    let (ph, pw) = (i / s.pooled[1], i % s.pooled[1]);
+                    let share = d / (s.extent(0, ph) * s.extent(1, pw)).max(1) as f32;
+                    for h in s.window(0, ph) {
+                        let row = &mut dx[h * s.input[1]..][..s.input[1]];
+                        row[s.window(1, pw)].iter_mut().for_each(|x| *x += share);
+                    }
+                }
+            }
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, noise, same_bits};
+
+    const NAN: f32 = f32::NAN;
+
+    fn shape(input: [usize; 2], pooled: [usize; 2], [k, stride, pad]: [usize; 3]) -> PoolShape {
+        PoolShape {
+            input,
+            pooled,
+            kernel: [k, k],
+            stride: [stride, stride],
+            pad: [pad, pad],
+        }
+    }
+
+    #[test]
+    fn the_largest_of_each_window_and_where_it_was() {
+        // 3x5, kernel 2, stride 2, rounded up: 2x3 windows, clipped below and on the right.
+        let s = shape([3, 5], [2, 3], [2, 2, 0]);
+        #[rustfmt::skip]
+        let x = [1., 2., 5., 3., 9.,
+                 4., 2., 5., 5., 8.,
+                 0., 7., NAN, -1., -2.];
+        let (mut y, mut at) = ([NAN; 6], [7; 6]);
+        max_forward(&s, &x, &mut y, &mut at);
+        assert_eq!(y, [4., 5., 9., 7., -1., -2.]);
+        assert_eq!(at, [5, 2, 4, 11, 13, 14]);
+        let mut dx = [NAN; 15];
+        max_backward(&s, &[1., 2., 3., 4., 5., 6.], &at, &mut dx);
+        let want = [0., 0., 2., 0., 3., 1., 0., 0., 0., 0., 0., 4., 0., 5., 6.];
+        assert_eq!(dx, want);
+    }
+
+    #[test]
+    fn the_mean_counts_padding_but_not_what_lies_beyond_it() {
+        // 3 wide, kernel 3, stride 2, pad 1: windows -1..2 and 1..4, both of extent 3 in the padded image.
+        let s = shape([3, 3], [2, 2], [3, 2, 1]);
+        let x = [9., 9., 9., 9., 9., 9., 9., 9., 9.];
+        let mut y = [NAN; 4];
+        average_forward(&s, &x, &mut y);
+        assert_eq!(y, [4.; 4]);
+        // 4 wide, kernel 3, stride 2, rounded up: the second window is 2..4, of extent 2.
+        let s = shape([1, 4], [1, 2], [3, 2, 0]);
+        let mut y = [NAN; 2];
+        average_forward(&s, &[3., 6., 9., 1.], &mut y);
+        assert_eq!(y, [6., 5.]);
+        let mut dx = [NAN; 4];
+        average_backward(&s, &[3., 4.], &mut dx);
+        assert_eq!(dx, [1., 1., 3., 2.]);
+    }
+
+    #[test]
+    fn a_window_of_nothing() {
+        // One pixel every 3 of 2, rounded up: the second window starts outside.
+        let s = shape([1, 2], [1, 2], [1, 3, 0]);
+        let (mut y, mut at) = ([NAN; 2], [7; 2]);
+        max_forward(&s, &[5., 6.], &mut y, &mut at);
+        assert_eq!((y, at), ([5., -f32::MAX], [0, NO_PIXEL]));
+        average_forward(&s, &[5., 6.], &mut y);
+        assert_eq!(y, [5., 0.]);
+        let mut dx = [NAN; 2];
+        max_backward(&s, &[1., 1.], &at, &mut dx);
+        assert_eq!(dx, [1., 0.]);
+        average_backward(&s, &[1., 1.], &mut dx);
+        assert_eq!(dx, [1., 0.]);
+    }
+
+    /// Window by window, pixel by pixel: (maximum, its pixel, mean).
+    fn plain(s: &PoolShape, x: &[f32]) -> Vec<(f32, i32, f32)> {
+        let mut out = Vec::new();
+        for plane in x.chunks(s.in_plane()) {
+            for i in 0..s.out_plane() {
+                let at = [i / s.pooled[1], i % s.pooled[1]];
+                let (mut best, mut index, mut sum, mut size) = (-f32::MAX, NO_PIXEL, 0.0, 0);
+                for dh in 0..s.kernel[0] {
+                    for dw in 0..s.kernel[1] {
+                        let h = (at[0] * s.stride[0] + dh) as isize - s.pad[0] as isize;
+                        let w = (at[1] * s.stride[1] + dw) as isize - s.pad[1] as isize;
+                        let [height, width] = s.input.map(|n| n as isize);
+                        size += i32::from(
+                            h < height + s.pad[0] as isize && w < width + s.pad[1] as isize,
+                        );
+                        if h < 0 || w < 0 || h >= height || w >= width {
+                            continue;
+                        }
+                        let x = plane[(h * width + w) as usize];
+                        sum += x;
+                        if x > best {
+                            (best, index) = (x, (h * width + w) as i32);
+                        }
+                    }
+                }
+                out.push((best, index, sum / size as f32));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn rows_of_windows_agree_with_single_windows() {
+        for (input, kernel, stride, pad) in [
+            ([5, 7], [3, 3], [2, 2], [0, 0]),
+            ([6, 6], [3, 2], [2, 1], [1, 1]),
+            ([9, 4], [4, 4], [3, 3], [3, 2]),
+            ([1, 1], [1, 1], [1, 1], [0, 0]),
+            ([13, 11], [5, 3], [1, 2], [2, 2]),
+            ([4, 5], [4, 5], [1, 1], [0, 0]),
+        ] {
+            for up in [false, true] {
+                let size = |i: usize| {
+                    let room: usize = input[i] + 2 * pad[i] - kernel[i];
+                    let steps = if up {
+                        room.div_ceil(stride[i])
+                    } else {
+                        room / stride[i]
+                    };
+                    let clip = pad[i] > 0 && steps * stride[i] >= input[i] + pad[i];
+                    steps + 1 - usize::from(clip)
+                };
+                let s = PoolShape {
+                    input,
+                    pooled: [size(0), size(1)],
+                    kernel,
+                    stride,
+                    pad,
+                };
+                let x = noise(6 * s.in_plane(), 1);
+                let want = plain(&s, &x);
+                let (mut y, mut at) = (vec![NAN; want.len()], vec![7; want.len()]);
+                max_forward(&s, &x, &mut y, &mut at);
+                assert!(
+                    want.iter()
+                        .zip(&y)
+                        .zip(&at)
+                        .all(|((w, y), at)| w.0 == *y && w.1 == *at)
+                );
+                average_forward(&s, &x, &mut y);
+                let means: Vec<f32> = want.iter().map(|w| w.2).collect();
+                assert_close(&y, &means, 1e-6, "mean");
+                // <dy, mean(x)> = <backward(dy), x>: the gradient of a linear map is its transpose.
+                let dy = noise(y.len(), 2);
+                let mut dx = vec![NAN; x.len()];
+                average_backward(&s, &dy, &mut dx);
+                let inner = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+                assert_close(&[inner(&dx, &x)], &[inner(&dy, &means)], 1e-4, "transpose");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let s = shape([31, 30], [15, 15], [3, 2, 0]);
+        let x = noise(71 * s.in_plane(), 1);
+        same_bits("pooling", || {
+            let (mut y, mut at) = (vec![0.0; 71 * 225], vec![0; 71 * 225]);
+            let (mut mean, mut dx, mut dm) = (y.clone(), x.clone(), x.clone());
+            max_forward(&s, &x, &mut y, &mut at);
+            average_forward(&s, &x, &mut mean);
+            max_backward(&s, &mean, &at, &mut dx);
+            average_backward(&s, &y, &mut dm);
+            [y, mean, dx, dm].concat()
+        });
+    }
+}

@@ -8,6 +8,8 @@
 mod def;
 mod io;
 mod kind;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use def::LayerDef;
 pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};

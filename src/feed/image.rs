@@ -1,0 +1,246 @@
+//! JPEG and PNG files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
+//!
+//! Transparency is dropped and of 16 bits the upper 8 are kept, as OpenCV's colour mode does. JPEG decoders differ by
+//! up to 3 per pixel, because each has its own way of enlarging colour.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat, ImageReader};
+
+use super::datum::Color;
+use crate::error::{Error, Result};
+
+/// A decoded image, channel by channel.
+pub(super) struct Decoded {
+    pub(super) channels: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) pixels: Vec<u8>,
+}
+
+/// Which format these bytes begin like.
+pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"\xff\xd8\xff") {
+        Some("JPEG")
+    } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        Some("PNG")
+    } else {
+        None
+    }
+}
+
+/// Decodes a JPEG or PNG file.
+///
+/// # Errors
+/// `Unsupported` for other formats, `Data` where the file is damaged.
+pub(super) fn decode(bytes: &[u8], color: Color) -> Result<Decoded> {
+    let format = match kind(bytes) {
+        Some("JPEG") => ImageFormat::Jpeg,
+        Some(_) => ImageFormat::Png,
+        None => {
+            let start = bytes.get(..8).unwrap_or(bytes).escape_ascii();
+            return Err(Error::unsupported(format!(
+                "the encoded image is neither JPEG nor PNG; it begins with \"{start}\""
+            )));
+        }
+    };
+    let picture = ImageReader::with_format(Cursor::new(bytes), format)
+        .decode()
+        .map_err(|e| Error::data(format!("the encoded image cannot be read: {e}")))?;
+    let (height, width) = (picture.height(), picture.width());
+    let jpeg = format == ImageFormat::Jpeg;
+    let (channels, pixels) = match picture {
+        DynamicImage::ImageLuma8(p) => planes(p.as_raw(), 1, color, jpeg),
+        DynamicImage::ImageLumaA8(p) => planes(p.as_raw(), 2, color, jpeg),
+        DynamicImage::ImageRgb8(p) => planes(p.as_raw(), 3, color, jpeg),
+        DynamicImage::ImageRgba8(p) => planes(p.as_raw(), 4, color, jpeg),
+        DynamicImage::ImageLuma16(p) => planes(p.as_raw(), 1, color, true),
+        DynamicImage::ImageLumaA16(p) => planes(p.as_raw(), 2, color, true),
+        DynamicImage::ImageRgb16(p) => planes(p.as_raw(), 3, color, true),
+        DynamicImage::ImageRgba16(p) => planes(p.as_raw(), 4, color, true),
+        _ => {
+            return Err(Error::unsupported(
+                "the encoded image has a kind of pixel that is not read",
+            ));
+        }
+    };
+    let too_large = |_| Error::data("the encoded image is too large");
+    let height = usize::try_from(height).map_err(too_large)?;
+    let width = usize::try_from(width).map_err(too_large)?;
+    Ok(Decoded {
+        channels,
+        height,
+        width,
+        pixels,
+    })
+}
+
+/// A sample as it lies in memory: 8 or 16 bits.
+trait Depth: Copy + Into<u32> {
+    /// The upper 8 bits.
+    fn upper(value: u32) -> u8;
+}
+
+impl Depth for u8 {
+    fn upper(value: u32) -> u8 {
+        u8::try_from(value).unwrap_or(u8::MAX)
+    }
+}
+
+impl Depth for u16 {
+    fn upper(value: u32) -> u8 {
+        u8::try_from(value >> 8).unwrap_or(u8::MAX)
+    }
+}
+
+/// Number of channels, and their planes, of pixels of `stride` samples: gray or red, green, blue, then transparency.
+fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) -> (usize, Vec<u8>) {
+    let plane = |c: usize| {
+        let samples = pixels.iter().skip(c).step_by(stride);
+        samples.map(|&v| T::upper(v.into()))
+    };
+    match (stride >= 3, color) {
+        (true, Color::AsStored | Color::Color) => {
+            (3, plane(2).chain(plane(1)).chain(plane(0)).collect())
+        }
+        (true, Color::Gray) => {
+            let gray = pixels.chunks_exact(stride).map(|pixel| match pixel {
+                &[r, g, b, ..] => T::upper(gray(r.into(), g.into(), b.into(), rounded)),
+                _ => 0,
+            });
+            (1, gray.collect())
+        }
+        (false, Color::Color) => (3, plane(0).chain(plane(0)).chain(plane(0)).collect()),
+        (false, Color::AsStored | Color::Gray) => (1, plane(0).collect()),
+    }
+}
+
+/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, and leaves a PNG to libpng:
+/// the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
+fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
+    let half = if rounded { 1 << 14 } else { 0 };
+    // The weights add up to 1 << 15, so the sum of samples of 16 bits stays below 1 << 32.
+    (9797 * r + 19234 * g + 3737 * b + half) >> 15
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ExtendedColorType as Kind, ImageEncoder as _, codecs};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn png(pixels: &[u8], width: u32, height: u32, kind: Kind) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        codecs::png::PngEncoder::new(&mut bytes)
+            .write_image(pixels, width, height, kind)
+            .unwrap();
+        bytes
+    }
+
+    fn pixels(bytes: &[u8], color: Color) -> (usize, Vec<u8>) {
+        let decoded = decode(bytes, color).unwrap();
+        (decoded.channels, decoded.pixels)
+    }
+
+    #[test]
+    fn color_comes_blue_first_by_planes() {
+        // Two pixels, one above the other.
+        let bytes = png(&[10, 20, 30, 40, 50, 60], 1, 2, Kind::Rgb8);
+        let decoded = decode(&bytes, Color::AsStored).unwrap();
+        assert_eq!((decoded.height, decoded.width), (2, 1));
+        assert_eq!(decoded.pixels, [30, 60, 20, 50, 10, 40]);
+        // 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15; then 48.15
+        assert_eq!(pixels(&bytes, Color::Gray), (1, vec![18, 48]));
+    }
+
+    #[test]
+    fn gray_stays_one_channel_unless_forced() {
+        let bytes = png(&[7, 9], 2, 1, Kind::L8);
+        assert_eq!(pixels(&bytes, Color::AsStored), (1, vec![7, 9]));
+        assert_eq!(pixels(&bytes, Color::Gray), (1, vec![7, 9]));
+        assert_eq!(pixels(&bytes, Color::Color), (3, vec![7, 9, 7, 9, 7, 9]));
+    }
+
+    #[test]
+    fn alpha_is_dropped_and_16_bits_become_8() {
+        let bytes = png(&[1, 2, 3, 0], 1, 1, Kind::Rgba8);
+        assert_eq!(pixels(&bytes, Color::AsStored), (3, vec![3, 2, 1]));
+        let bytes = png(&[5, 0], 1, 1, Kind::La8);
+        assert_eq!(pixels(&bytes, Color::AsStored), (1, vec![5]));
+        let deep = [0x12FFu16, 0x0100, 0xFF80].map(u16::to_ne_bytes).concat();
+        let bytes = png(&deep, 1, 1, Kind::Rgb16);
+        assert_eq!(pixels(&bytes, Color::Color), (3, vec![0xFF, 0x01, 0x12]));
+    }
+
+    #[test]
+    fn extremes_of_gray() {
+        for rounded in [false, true] {
+            assert_eq!(gray(255, 255, 255, rounded), 255);
+            assert_eq!(gray(65535, 65535, 65535, rounded), 65535);
+            assert_eq!(gray(0, 0, 0, rounded), 0);
+        }
+        let each = |rounded| {
+            [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+                .map(|(r, g, b)| gray(255 * r, 255 * g, 255 * b, rounded))
+        };
+        assert_eq!(each(false), [76, 149, 29]);
+        assert_eq!(each(true), [76, 150, 29]);
+    }
+
+    #[test]
+    fn gray_of_a_png_is_what_opencv_makes_of_it() {
+        // Red, green, blue, and what OpenCV's imdecode gives in gray.
+        for (rgb, expected) in [
+            ([38, 13, 193], 41),
+            ([201, 35, 159], 98),
+            ([222, 183, 128], 188),
+        ] {
+            let bytes = png(&rgb, 1, 1, Kind::Rgb8);
+            assert_eq!(pixels(&bytes, Color::Gray).1, [expected]);
+        }
+    }
+
+    #[test]
+    fn a_jpeg_is_near_what_went_in() {
+        let flat = [200u8, 100, 50].repeat(64);
+        let mut bytes = Vec::new();
+        codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 100)
+            .write_image(&flat, 8, 8, Kind::Rgb8)
+            .unwrap();
+        let decoded = decode(&bytes, Color::AsStored).unwrap();
+        let planes = decoded.pixels.chunks(64).zip([50u8, 100, 200]);
+        for (plane, value) in planes {
+            assert!(plane.iter().all(|p| p.abs_diff(value) <= 3), "{plane:?}");
+        }
+    }
+
+    #[test]
+    fn damage_and_other_formats_are_refused() {
+        let bytes = png(&[0; 300], 10, 10, Kind::Rgb8);
+        let error = decode(&bytes[..40], Color::AsStored).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        let error = decode(b"GIF89a..", Color::AsStored).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("GIF89a"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_images_are_decoded_or_refused(at in 0usize..900, value: u8, cut in 0usize..900, as_jpeg: bool) {
+            let noise: Vec<u8> = (0..192u8).map(|i| i.wrapping_mul(37)).collect();
+            let mut bytes = Vec::new();
+            if as_jpeg {
+                codecs::jpeg::JpegEncoder::new(&mut bytes).write_image(&noise, 8, 8, Kind::Rgb8).unwrap();
+            } else {
+                bytes = png(&noise, 8, 8, Kind::Rgb8);
+            }
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut / 8));
+            let _ = decode(&bytes, Color::Color);
+        }
+    }
+}

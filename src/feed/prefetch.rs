@@ -1,0 +1,297 @@
+//! Batches made ahead of time by a thread of their own.
+//!
+//! A fixed number of batches goes round: filled by the thread, swapped with the consumer's buffers, returned. What a
+//! batch holds depends on record numbers only, never on timing.
+
+use std::{
+    mem,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use rayon::prelude::*;
+
+use super::{
+    datum::{Sample, decode, size},
+    source::{Record, Source, place},
+    transform::Transformer,
+};
+use crate::{
+    error::{Error, Result},
+    rng::{Use, stream},
+    tensor::Shape,
+};
+
+/// How batches are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Records in a batch, at least 1.
+    pub batch_size: usize,
+    /// Batches made ahead: `data_param.prefetch`; 0 counts as 1.
+    pub depth: usize,
+    /// The run's seed, for random crops and mirrors.
+    pub seed: u64,
+    /// Index of the data layer in its net, for the same.
+    pub layer: u64,
+    /// Records delivered before, in this run or the one it resumes.
+    pub start_record: u64,
+}
+
+/// One filled batch.
+#[derive(Default)]
+struct Batch {
+    dims: [usize; 3],
+    data: Vec<f32>,
+    labels: Vec<f32>,
+}
+
+/// Delivers batches that a thread makes ahead; dropping it ends the thread.
+pub struct Prefetcher {
+    ready: Option<Receiver<Result<Batch>>>,
+    used: Option<SyncSender<Batch>>,
+    worker: Option<JoinHandle<()>>,
+    shape: Shape,
+    batch_size: usize,
+    records: u64,
+}
+
+impl Prefetcher {
+    /// Reads the first record for its shape, then starts the thread.
+    ///
+    /// # Errors
+    /// `Param` for a batch size of 0; else as [`Source::read`], [`decode`] and [`Transformer::output_dims`].
+    pub fn new(
+        mut source: Box<dyn Source>,
+        transformer: Transformer,
+        options: Options,
+    ) -> Result<Self> {
+        if options.batch_size == 0 {
+            return Err(
+                Error::param("data_param.batch_size", "a batch needs at least 1 record")
+                    .help("set data_param { batch_size: ... }"),
+            );
+        }
+        source.seek(options.start_record)?;
+        let name = source.name().to_owned();
+        let mut dims = [0; 3];
+        source.read(1, &mut |records| {
+            for record in records {
+                dims = decode(record.value, transformer.color())
+                    .and_then(|sample| transformer.output_dims(sample.dims()))
+                    .map_err(|e| e.at(place(&name, record.key)))?;
+            }
+            Ok(())
+        })?;
+        source.seek(options.start_record)?;
+        let shape = batch_shape(options.batch_size, dims)?;
+
+        let depth = options.depth.max(1);
+        let (send_ready, ready) = sync_channel(depth);
+        let (used, receive_used) = sync_channel(depth);
+        let maker = Maker {
+            name,
+            transformer,
+            options,
+        };
+        let worker = thread::Builder::new()
+            .name("prefetch".into())
+            .spawn(move || work(source, &maker, depth, &send_ready, &receive_used))
+            .map_err(|e| {
+                Error::new(
+                    crate::error::ErrorKind::Io,
+                    format!("cannot start a thread to read data: {e}"),
+                )
+            })?;
+        Ok(Self {
+            ready: Some(ready),
+            used: Some(used),
+            worker: Some(worker),
+            shape,
+            batch_size: options.batch_size,
+            records: options.start_record,
+        })
+    }
+
+    /// Shape of the batch delivered last, or of the first one before that: `[batch, channels, height, width]`.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Records delivered since the start of the run; what a resumed run starts with.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Swaps the next batch into `data` and its labels into `labels`; waits if none is ready. The new shape is
+    /// returned where it is another than before.
+    ///
+    /// # Errors
+    /// What went wrong while the batch was made. It ends the feeding: later calls fail, too.
+    pub fn next(
+        &mut self,
+        data: &mut Vec<f32>,
+        labels: Option<&mut Vec<f32>>,
+    ) -> Result<Option<Shape>> {
+        let stopped = || Error::data("no more batches: reading data has stopped after an error");
+        let ready = self.ready.as_ref().ok_or_else(stopped)?;
+        let mut batch = ready.recv().map_err(|_| stopped())??;
+        mem::swap(data, &mut batch.data);
+        if let Some(labels) = labels {
+            mem::swap(labels, &mut batch.labels);
+        }
+        let dims = batch.dims;
+        if let Some(used) = &self.used {
+            // It fails only where the thread has ended after an error, which comes with a later batch.
+            let _ = used.send(batch);
+        }
+        self.records += u64::try_from(self.batch_size).unwrap_or(0);
+        let shape = batch_shape(self.batch_size, dims)?;
+        if shape == self.shape {
+            return Ok(None);
+        }
+        self.shape = shape.clone();
+        Ok(Some(shape))
+    }
+}
+
+impl Drop for Prefetcher {
+    fn drop(&mut self) {
+        // Without its channels the thread ends.
+        self.ready = None;
+        self.used = None;
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}
+
+fn batch_shape(batch: usize, [c, h, w]: [usize; 3]) -> Result<Shape> {
+    Shape::checked(&[batch, c, h, w])
+}
+
+/// The thread: `depth` batches go round, made when first needed.
+fn work(
+    mut source: Box<dyn Source>,
+    maker: &Maker,
+    depth: usize,
+    ready: &SyncSender<Result<Batch>>,
+    used: &Receiver<Batch>,
+) {
+    let mut made = 0;
+    loop {
+        let mut batch = if made < depth {
+            made += 1;
+            Batch::default()
+        } else if let Ok(batch) = used.recv() {
+            batch
+        } else {
+            return;
+        };
+        let result = source.read(maker.options.batch_size, &mut |records| {
+            maker.fill(records, &mut batch)
+        });
+        let failed = result.is_err();
+        if ready.send(result.map(|()| batch)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Turns records into a batch.
+struct Maker {
+    name: String,
+    transformer: Transformer,
+    options: Options,
+}
+
+impl Maker {
+    fn fill(&self, records: &[Record<'_>], batch: &mut Batch) -> Result<()> {
+        let Some((first, others)) = records.split_first() else {
+            return Ok(());
+        };
+        let sample = self.decode(first)?;
+        let dims = self
+            .transformer
+            .output_dims(sample.dims())
+            .map_err(|e| e.at(place(&self.name, first.key)))?;
+        let shape = batch_shape(records.len(), dims)?;
+        batch.dims = dims;
+        batch.data.resize(shape.count(), 0.0);
+        batch.labels.resize(records.len(), 0.0);
+        let count: usize = dims.iter().product();
+        let mut slots = batch
+            .data
+            .chunks_exact_mut(count)
+            .zip(batch.labels.iter_mut());
+        if let Some((out, label)) = slots.next() {
+            *label = self.put(first, &sample, out)?;
+        }
+        let finish = |(record, (out, label)): (&Record<'_>, (&mut [f32], &mut f32))| {
+            let sample = self.decode(record)?;
+            self.same_size(first, dims, record, &sample)?;
+            *label = self.put(record, &sample, out)?;
+            Ok(())
+        };
+        // Raw pixels go faster than a pool wakes up; images are worth it. Of several errors the first record's counts.
+        if matches!(
+            sample.pixels,
+            super::datum::Pixels::U8(std::borrow::Cow::Owned(_))
+        ) {
+            let slots: Vec<_> = others.iter().zip(slots).collect();
+            let results: Vec<Result<()>> = slots.into_par_iter().map(finish).collect();
+            results.into_iter().collect()
+        } else {
+            others.iter().zip(slots).try_for_each(finish)
+        }
+    }
+
+    fn decode<'a>(&self, record: &Record<'a>) -> Result<Sample<'a>> {
+        decode(record.value, self.transformer.color())
+            .map_err(|e| e.at(place(&self.name, record.key)))
+    }
+
+    /// Writes the pixels; returns the label.
+    fn put(&self, record: &Record<'_>, sample: &Sample<'_>, out: &mut [f32]) -> Result<f32> {
+        let Options { seed, layer, .. } = self.options;
+        let mut rng = stream(seed, Use::Transform, layer, record.number);
+        self.transformer
+            .apply(sample, out, &mut rng)
+            .map_err(|e| e.at(place(&self.name, record.key)))?;
+        #[allow(
+            clippy::as_conversions,
+            reason = "a label becomes a float in Caffe, too; beyond 2^24 both round"
+        )]
+        Ok(sample.label as f32)
+    }
+
+    fn same_size(
+        &self,
+        first: &Record<'_>,
+        dims: [usize; 3],
+        record: &Record<'_>,
+        sample: &Sample<'_>,
+    ) -> Result<()> {
+        let here = self
+            .transformer
+            .output_dims(sample.dims())
+            .map_err(|e| e.at(place(&self.name, record.key)))?;
+        if here == dims {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "record {} comes out as {}, but its batch began with {} (record {}, '{}')",
+            record.number,
+            size(here),
+            size(dims),
+            first.number,
+            first.key.escape_ascii()
+        ))
+        .at(place(&self.name, record.key))
+        .help(
+            "make all images of a database the same size, cut them with transform_param.crop_size, or set batch_size: 1",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

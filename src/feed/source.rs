@@ -1,0 +1,51 @@
+//! Where records come from: a cursor over key and value that never ends.
+
+use crate::error::{Place, Result};
+
+/// One record, borrowed from its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its number, counted over all passes: record 0 of the second pass over 100 records is number 100.
+    pub number: u64,
+    /// Its key in the database.
+    pub key: &'a [u8],
+    /// Its bytes.
+    pub value: &'a [u8],
+}
+
+/// A sequence of records in the order of their keys, which starts again at its end.
+pub trait Source: Send {
+    /// The source as the user named it.
+    fn name(&self) -> &str;
+
+    /// Number of records in one pass, at least 1.
+    fn len(&self) -> u64;
+
+    /// Never: a source without records is an error where it is opened.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Number of the next record, counted over all passes.
+    fn position(&self) -> u64;
+
+    /// Makes `record`, counted over all passes, the next one.
+    ///
+    /// # Errors
+    /// Where the source cannot be read.
+    fn seek(&mut self, record: u64) -> Result<()>;
+
+    /// Lends the next `count` records to `f` and goes on behind them; where `f` fails, stays where it was.
+    ///
+    /// # Errors
+    /// Where the source cannot be read, or the error of `f`.
+    fn read(&mut self, count: usize, f: &mut dyn FnMut(&[Record<'_>]) -> Result<()>) -> Result<()>;
+}
+
+/// The place of a record, for errors.
+pub(crate) fn place(source: &str, key: &[u8]) -> Place {
+    Place::Record {
+        source: source.to_owned(),
+        key: key.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,373 @@
+//! From a sample's pixels to a net's input: `(pixel - mean) * scale` over a crop, perhaps mirrored.
+//!
+//! Formula and order of the operations are those of Caffe's `data_transformer.cpp`, in `f32`, so results are equal to
+//! the bit. Random draws come in its order, too: mirror, row, column.
+
+use std::path::Path;
+
+use rand::RngExt as _;
+
+use super::{
+    datum::{Color, Pixels, Sample, size},
+    resolve,
+};
+use crate::{
+    error::{Error, Place, Result},
+    model_io::binaryproto,
+    rng::Rng,
+    schema::TransformationParameter,
+};
+
+/// What a `transform_param` asks for.
+#[derive(Clone, Debug)]
+pub struct Transformer {
+    scale: f32,
+    mirror: bool,
+    /// Side of the square to cut out.
+    crop: Option<usize>,
+    /// Crop at random; else from the middle.
+    random_crop: bool,
+    mean: Mean,
+    color: Color,
+}
+
+#[derive(Clone, Debug)]
+enum Mean {
+    Zero,
+    /// One for all channels, or one for each.
+    Values(Vec<f32>),
+    /// One for each pixel of the uncropped image.
+    Image {
+        dims: [usize; 3],
+        data: Vec<f32>,
+        file: String,
+    },
+}
+
+/// The part of a sample that is used.
+struct Window {
+    height: usize,
+    width: usize,
+    top: usize,
+    left: usize,
+    mirror: bool,
+}
+
+impl Transformer {
+    /// Reads `param`, and the mean image it names; relative paths start at `root`. A random crop is for training
+    /// only, a random mirror for both phases, as in Caffe.
+    ///
+    /// # Errors
+    /// `Param` where options exclude each other; `Io` or `Format` where the mean image cannot be read.
+    pub fn new(param: &TransformationParameter, train: bool, root: &Path) -> Result<Self> {
+        let color = match (param.force_color(), param.force_gray()) {
+            (true, true) => {
+                return Err(Error::param(
+                    "transform_param.force_gray",
+                    "force_color is set as well; an image cannot be both",
+                )
+                .help("keep one of the two"));
+            }
+            (true, false) => Color::Color,
+            (false, true) => Color::Gray,
+            (false, false) => Color::AsStored,
+        };
+        let mean = match &param.mean_file {
+            Some(_) if !param.mean_value.is_empty() => {
+                return Err(Error::param(
+                    "transform_param.mean_value",
+                    "mean_file is set as well; only one mean can be subtracted",
+                )
+                .help("keep one of the two"));
+            }
+            Some(file) => read_mean(file, root)?,
+            None if param.mean_value.is_empty() => Mean::Zero,
+            None => Mean::Values(param.mean_value.clone()),
+        };
+        let crop = usize::try_from(param.crop_size())
+            .map_err(|_| Error::param("transform_param.crop_size", "too large"))?;
+        Ok(Self {
+            scale: param.scale(),
+            mirror: param.mirror(),
+            crop: (crop > 0).then_some(crop),
+            random_crop: train,
+            mean,
+            color,
+        })
+    }
+
+    /// How encoded images are to be decoded for this.
+    pub fn color(&self) -> Color {
+        self.color
+    }
+
+    /// Channels, height and width that a sample of `dims` comes out with.
+    ///
+    /// # Errors
+    /// `Data` where it is smaller than the crop or does not fit the mean.
+    pub fn output_dims(&self, dims: [usize; 3]) -> Result<[usize; 3]> {
+        let [channels, height, width] = dims;
+        match &self.mean {
+            Mean::Values(values) if values.len() != 1 && values.len() != channels => {
+                return Err(Error::data(format!(
+                    "transform_param has {} mean_value for samples of {channels} channels",
+                    values.len()
+                ))
+                .help("give one mean_value, or one for each channel"));
+            }
+            Mean::Image {
+                dims: mean, file, ..
+            } if *mean != dims => {
+                return Err(Error::data(format!(
+                    "the mean image '{file}' is {}, but the sample is {}",
+                    size(*mean),
+                    size(dims)
+                ))
+                .help("make the mean from this database, or give mean_value instead"));
+            }
+            _ => {}
+        }
+        match self.crop {
+            None => Ok(dims),
+            Some(crop) if crop <= height && crop <= width => Ok([channels, crop, crop]),
+            Some(crop) => Err(Error::data(format!(
+                "transform_param.crop_size {crop} is larger than the sample, {}",
+                size(dims)
+            ))
+            .help("lower crop_size, or make the database of larger images")),
+        }
+    }
+
+    /// Writes the transformed sample to `out`, which holds [`output_dims`](Self::output_dims) values.
+    ///
+    /// # Errors
+    /// As [`output_dims`](Self::output_dims); `Shape` where `out` is of another size.
+    pub fn apply(&self, sample: &Sample<'_>, out: &mut [f32], rng: &mut Rng) -> Result<()> {
+        let [channels, height, width] = self.output_dims(sample.dims())?;
+        if out.len() != channels * height * width {
+            return Err(Error::shape(format!(
+                "room for {} values, but the sample comes out as {}",
+                out.len(),
+                size([channels, height, width])
+            )));
+        }
+        let mirror = self.mirror && rng.random_range(0..2u32) == 1;
+        let mut offset = |slack: usize| match self.crop {
+            None => 0,
+            Some(_) if self.random_crop => rng.random_range(0..=slack),
+            Some(_) => slack / 2,
+        };
+        let window = Window {
+            height,
+            width,
+            top: offset(sample.height - height),
+            left: offset(sample.width - width),
+            mirror,
+        };
+        match &sample.pixels {
+            Pixels::U8(pixels) => self.rows(pixels, f32::from, sample.dims(), &window, out),
+            Pixels::F32(pixels) => self.rows(pixels, |v| v, sample.dims(), &window, out),
+        }
+        Ok(())
+    }
+
+    /// All sizes have been checked.
+    fn rows<T: Copy>(
+        &self,
+        pixels: &[T],
+        float: impl Fn(T) -> f32 + Copy,
+        [_, height, width]: [usize; 3],
+        window: &Window,
+        out: &mut [f32],
+    ) {
+        let scale = self.scale;
+        let planes = out.chunks_exact_mut(window.height * window.width);
+        for (channel, plane) in planes.enumerate() {
+            for (row, out) in plane.chunks_exact_mut(window.width).enumerate() {
+                let start = (channel * height + window.top + row) * width + window.left;
+                let row = start..start + window.width;
+                let from = pixels[row.clone()].iter().map(|&p| float(p));
+                match &self.mean {
+                    Mean::Zero => fill(out, from.map(|p| p * scale), window.mirror),
+                    Mean::Values(values) => {
+                        let mean = values[if values.len() == 1 { 0 } else { channel }];
+                        fill(out, from.map(|p| (p - mean) * scale), window.mirror);
+                    }
+                    Mean::Image { data, .. } => {
+                        let from = from.zip(&data[row]);
+                        fill(out, from.map(|(p, m)| (p - m) * scale), window.mirror);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes a row, forwards or backwards.
+fn fill(out: &mut [f32], from: impl Iterator<Item = f32>, mirror: bool) {
+    if mirror {
+        out.iter_mut().rev().zip(from).for_each(|(o, v)| *o = v);
+    } else {
+        out.iter_mut().zip(from).for_each(|(o, v)| *o = v);
+    }
+}
+
+/// A mean image: `[1, channels, height, width]`, or the last three of these.
+fn read_mean(file: &str, root: &Path) -> Result<Mean> {
+    let mut mean = binaryproto::read_binaryproto(&resolve(root, file))?;
+    let dims = match *mean.shape.dims() {
+        [_, c, h, w] | [c, h, w] if mean.shape.count() > 0 => [c, h, w],
+        _ => {
+            return Err(Error::format(format!(
+                "a mean image has channels, height and width; this blob is {}",
+                mean.shape
+            ))
+            .at(Place::File(file.to_owned())));
+        }
+    };
+    // Of several images Caffe reads the first.
+    mean.data.truncate(dims.iter().product());
+    Ok(Mean::Image {
+        dims,
+        data: mean.data,
+        file: file.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::ErrorKind,
+        rng::{Use, stream},
+        tensor::Tensor,
+    };
+
+    fn transformer(set: impl FnOnce(&mut TransformationParameter), train: bool) -> Transformer {
+        let mut param = TransformationParameter::default();
+        set(&mut param);
+        Transformer::new(&param, train, Path::new("")).unwrap()
+    }
+
+    /// One channel of 3x4 pixels, 0 to 11.
+    fn sample(channels: usize) -> Sample<'static> {
+        let count = u8::try_from(channels * 12).unwrap();
+        Sample {
+            channels,
+            height: 3,
+            width: 4,
+            pixels: Pixels::U8((0..count).collect()),
+            label: 0,
+        }
+    }
+
+    fn run(t: &Transformer, sample: &Sample<'_>, when: u64) -> Vec<f32> {
+        let [c, h, w] = t.output_dims(sample.dims()).unwrap();
+        let mut out = vec![f32::NAN; c * h * w];
+        t.apply(sample, &mut out, &mut stream(1, Use::Transform, 0, when))
+            .unwrap();
+        out
+    }
+
+    #[test]
+    fn mean_then_scale() {
+        let t = transformer(
+            |p| {
+                p.mean_value = vec![1.0, 10.0];
+                p.scale = Some(0.5);
+            },
+            false,
+        );
+        let out = run(&t, &sample(2), 0);
+        assert_eq!(out[..2], [-0.5, 0.0]);
+        assert_eq!(out[12..14], [1.0, 1.5]);
+        // One value serves every channel; floats go the same way.
+        let t = transformer(|p| p.mean_value = vec![1.0], false);
+        let mut floats = sample(2);
+        floats.pixels = Pixels::F32((0..24u8).map(f32::from).collect());
+        assert_eq!(run(&t, &floats, 0), run(&t, &sample(2), 0));
+    }
+
+    #[test]
+    fn the_middle_crop() {
+        //   0 1  2  3
+        //   4 5  6  7     crop 2: (3 - 2) / 2 = 0 rows, (4 - 2) / 2 = 1 column off
+        //   8 9 10 11
+        let t = transformer(|p| p.crop_size = Some(2), false);
+        assert_eq!(run(&t, &sample(1), 0), [1., 2., 5., 6.]);
+    }
+
+    #[test]
+    fn random_crop_in_training_and_random_mirror_always() {
+        let mut corners = std::collections::BTreeSet::new();
+        let t = transformer(|p| p.crop_size = Some(2), true);
+        for when in 0..200 {
+            let out = run(&t, &sample(1), when);
+            assert_eq!([out[1] - out[0], out[2] - out[0]], [1.0, 4.0]);
+            corners.insert(format!("{}", out[0]));
+        }
+        assert_eq!(corners.len(), 6, "{corners:?}");
+
+        let t = transformer(|p| p.mirror = Some(true), false);
+        let mirrored = (0..1000)
+            .filter(|&when| {
+                let out = run(&t, &sample(1), when);
+                assert!(out[..4] == [0., 1., 2., 3.] || out[..4] == [3., 2., 1., 0.]);
+                out[0] > 0.0
+            })
+            .count();
+        assert!((400..600).contains(&mirrored), "{mirrored}");
+        assert_eq!(run(&t, &sample(1), 5), run(&t, &sample(1), 5));
+    }
+
+    #[test]
+    fn the_mean_image_is_cropped_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let mean = Tensor::new([1, 1, 3, 4], (0u8..12).map(f32::from).collect()).unwrap();
+        binaryproto::write_binaryproto(&dir.path().join("m"), mean.view()).unwrap();
+        let param = TransformationParameter {
+            mean_file: Some("m".into()),
+            crop_size: Some(2),
+            mirror: Some(true),
+            ..Default::default()
+        };
+        let t = Transformer::new(&param, true, dir.path()).unwrap();
+        for when in 0..20 {
+            assert_eq!(run(&t, &sample(1), when), [0.0; 4]);
+        }
+        let error = t.output_dims([1, 4, 4]).unwrap_err();
+        let text = error.message();
+        assert!(
+            text.contains("'m' is 1x3x4") && text.contains("1x4x4"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let t = transformer(|p| p.crop_size = Some(5), false);
+        let error = t.output_dims([1, 3, 9]).unwrap_err();
+        assert!(error.message().contains("crop_size 5") && error.message().contains("1x3x9"));
+        let t = transformer(|p| p.mean_value = vec![1.0, 2.0], false);
+        let error = t.output_dims([3, 9, 9]).unwrap_err();
+        assert!(error.message().contains("2 mean_value"), "{error}");
+
+        let both = |set: fn(&mut TransformationParameter)| {
+            let mut param = TransformationParameter::default();
+            set(&mut param);
+            Transformer::new(&param, true, Path::new("")).unwrap_err()
+        };
+        let error = both(|p| {
+            p.mean_value = vec![1.0];
+            p.mean_file = Some("m".into());
+        });
+        assert_eq!(error.kind(), ErrorKind::Param);
+        let error = both(|p| {
+            p.force_color = Some(true);
+            p.force_gray = Some(true);
+        });
+        assert_eq!(error.kind(), ErrorKind::Param);
+        let error = both(|p| p.mean_file = Some("no/such/mean".into()));
+        assert!(error.message().contains("no/such/mean"), "{error}");
+    }
+}
