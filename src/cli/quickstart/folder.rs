@@ -254,7 +254,10 @@ mod tests {
         for _ in 0..2 {
             write_databases(dir.path(), "train", &faces).unwrap();
         }
-        let sizes = [("train_lmdb", [3, 48, 48]), ("train_label_lmdb", [1, 12, 12])];
+        let sizes = [
+            ("train_lmdb", [3, 48, 48]),
+            ("train_label_lmdb", [1, 12, 12]),
+        ];
         for (name, dims) in sizes {
             let mut source = LmdbSource::open(dir.path(), name).unwrap();
             assert_eq!(source.len(), 3);
@@ -315,9 +318,15 @@ mod tests {
             net(v.train_val)
         });
         let mut cured = written.clone();
-        cured.layer.retain(|l| l.bottom != ["conv_last"] || l.name() != "relu2");
+        cured
+            .layer
+            .retain(|l| l.bottom != ["conv_last"] || l.name() != "relu2");
         assert_eq!(cured.layer.len() + 1, written.layer.len());
-        let conv1 = cured.layer.iter_mut().find(|l| l.name() == "conv1").unwrap();
+        let conv1 = cured
+            .layer
+            .iter_mut()
+            .find(|l| l.name() == "conv1")
+            .unwrap();
         let filler = conv1
             .convolution_param
             .as_mut()

@@ -61,11 +61,7 @@ impl Default for QuickstartArgs {
 ///
 /// # Errors
 /// `Io` where the folder is somebody else's or cannot be written, `Param` where the arguments make no sense.
-pub fn run(
-    args: &QuickstartArgs,
-    observer: &mut dyn Observer,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn run(args: &QuickstartArgs, observer: &mut dyn Observer, out: &mut dyn Write) -> Result<()> {
     check(args)?;
     let start = Instant::now();
     let dir = &args.dir;
@@ -98,13 +94,20 @@ pub fn run(
 fn check(args: &QuickstartArgs) -> Result<()> {
     for (name, count) in [("train", args.train), ("test", args.test)] {
         if !(1..=1_000_000).contains(&count) {
-            return Err(Error::param(name, format!("{count} faces")).help("1 to 1000000 are possible"));
+            return Err(
+                Error::param(name, format!("{count} faces")).help("1 to 1000000 are possible")
+            );
         }
     }
     if i64::try_from(args.seed).is_err() {
-        return Err(Error::param("seed", args.seed).help("a solver file holds numbers up to 2^63 - 1"));
+        return Err(
+            Error::param("seed", args.seed).help("a solver file holds numbers up to 2^63 - 1")
+        );
     }
-    if args.iterations.is_some_and(|n| !(1..=1_000_000).contains(&n)) {
+    if args
+        .iterations
+        .is_some_and(|n| !(1..=1_000_000).contains(&n))
+    {
         return Err(Error::param("iterations", "must be 1 to 1000000"));
     }
     Ok(())

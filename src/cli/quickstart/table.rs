@@ -181,10 +181,16 @@ fn comparison(first: &Report, last: &Report) -> String {
     let (ill, cured) = (!symptoms(first).is_empty(), symptoms(last).is_empty());
     let change = format!("the regions' mean IoU goes from {before:.2} to {after:.2}");
     match (ill, cured, after > before) {
-        (true, true, true) => format!("Without the last ReLU and with larger first weights {change}."),
-        (_, false, true) => format!("The repairs help, {change}, but do not cure in so few iterations; train longer."),
+        (true, true, true) => {
+            format!("Without the last ReLU and with larger first weights {change}.")
+        }
+        (_, false, true) => format!(
+            "The repairs help, {change}, but do not cure in so few iterations; train longer."
+        ),
         (false, true, true) => format!("Both runs are healthy here; {change}."),
-        (_, _, false) => format!("The repairs did not help in this run: {change}. Train longer, or with another --seed."),
+        (_, _, false) => format!(
+            "The repairs did not help in this run: {change}. Train longer, or with another --seed."
+        ),
     }
 }
 
@@ -233,10 +239,19 @@ mod tests {
     fn an_ill_net_is_told_by_its_figures() {
         let text = symptoms(&report("a", 1, ALIKE)).join("\n");
         assert!(text.contains("accuracy of 0.944"), "{text}");
-        assert!(text.contains("always saying 'ground' scores 0.940"), "{text}");
-        assert!(text.contains("hardly finds left eye, right eye, nose and mouth"), "{text}");
+        assert!(
+            text.contains("always saying 'ground' scores 0.940"),
+            "{text}"
+        );
+        assert!(
+            text.contains("hardly finds left eye, right eye, nose and mouth"),
+            "{text}"
+        );
         assert!(text.contains("has shut left eye: 0 in 100 %"), "{text}");
-        assert!(text.contains("channels of right eye and nose draw"), "{text}");
+        assert!(
+            text.contains("channels of right eye and nose draw"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -250,6 +265,10 @@ mod tests {
         let text = render(&[ill, well]);
         assert!(text.contains("a: ill."), "{text}");
         assert!(text.contains("IoU 0.80 to 0.80"), "{text}");
-        assert!(text.lines().any(|l| l.starts_with("  3 nose") && l.contains("0.00        0.80")), "{text}");
+        assert!(
+            text.lines()
+                .any(|l| l.starts_with("  3 nose") && l.contains("0.00        0.80")),
+            "{text}"
+        );
     }
 }
