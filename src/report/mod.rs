@@ -1,5 +1,6 @@
-//! Pictures and tables of nets and runs.
+//! Tables and pictures of nets and runs.
 
+pub mod compare;
 pub mod heatmap;
 mod lettering;
 pub mod metrics;
