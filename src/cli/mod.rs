@@ -9,6 +9,7 @@ mod glog;
 mod nets;
 mod number;
 mod progress;
+pub mod quickstart;
 mod run;
 mod signals;
 mod table;
