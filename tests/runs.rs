@@ -122,6 +122,7 @@ fn bare(mut net: NetParameter) -> NetParameter {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn caffe_s_runs_are_repeated() {
     let Some(runs) = env::var_os("CORTADO_SHARED").map(|s| PathBuf::from(s).join("reference/runs"))
     else {
