@@ -58,7 +58,7 @@ pub fn across_forward(
 ) {
     let image = channels * inner;
     assert!(scale.len() == x.len() && y.len() == x.len());
-    assert!(image > 0 && x.len() % image == 0);
+    assert!(image > 0 && x.len().is_multiple_of(image));
     scale
         .par_chunks_mut(image)
         .zip(x.par_chunks(image))
@@ -91,7 +91,7 @@ pub fn across_backward(
 ) {
     let (image, len) = (channels * inner, x.len());
     assert!(y.len() == len && scale.len() == len && dy.len() == len && dx.len() == len);
-    assert!(image > 0 && len % image == 0);
+    assert!(image > 0 && len.is_multiple_of(image));
     let factor = 2.0 * p.beta * p.per_channel();
     dx.par_chunks_mut(image)
         .zip(workspace[..len].par_chunks_mut(image))

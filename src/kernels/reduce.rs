@@ -117,7 +117,7 @@ pub fn channels(
     assert_eq!(out.len(), channels);
     assert_eq!(x.len(), y.len());
     let image = channels * inner;
-    let images = if image == 0 { 0 } else { x.len() / image };
+    let images = x.len().checked_div(image).unwrap_or(0);
     assert_eq!(x.len(), images * image);
     let run = |(c, out): (usize, &mut f32)| {
         let mut sum = 0.0;
@@ -185,8 +185,8 @@ mod tests {
             let (mut got, mut want) = (vec![1.0; channels], vec![1.0; channels]);
             channel_sum_add(&x, dims, &mut got);
             channel_dot_add(&x, &y, dims, &mut got);
-            for c in 0..channels {
-                want[c] += of(c).map(|i| x[i] + x[i] * y[i]).sum::<f32>();
+            for (c, want) in want.iter_mut().enumerate() {
+                *want += of(c).map(|i| x[i] + x[i] * y[i]).sum::<f32>();
             }
             assert_close(&got, &want, 1e-4, "sums");
             if n == 0 {

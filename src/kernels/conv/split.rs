@@ -4,14 +4,27 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::ConvShape;
+use super::{
+    ConvShape,
+    im2col::{col2im, im2col},
+};
+use crate::kernels::{
+    gemm::{Gemm, gemm, gemm_serial},
+    transpose, transpose_serial,
+};
 
 /// Runs of images at most: enough for the balance of many threads, few enough for their buffers.
-const RUNS: usize = 16;
+const RUNS: usize = 32;
+/// From this many runs on, each is one thread's work; with fewer, the matrix products share out theirs as well.
+const MANY: usize = 8;
 /// Floats of a strip of columns to aim at: it should stay in a core's cache between being made and being used.
-const STRIP: usize = 1 << 17;
+const STRIP: usize = 1 << 16;
 /// Columns of a strip at least, else packing the weights again for each strip shows.
-const STRIP_COLUMNS: usize = 512;
+const STRIP_COLUMNS: usize = 96;
+/// The same for the weights' gradient, which sums over the columns of a strip before it goes to memory.
+const WEIGHTS_COLUMNS: usize = 256;
+/// The same where threads share a strip.
+const SHARED_STRIP_COLUMNS: usize = 1024;
 /// Floats that all partial weight gradients together may take (where one alone is larger, there is one).
 const PARTIALS: usize = 1 << 23;
 
@@ -19,10 +32,13 @@ const PARTIALS: usize = 1 << 23;
 pub(super) struct Split {
     /// Images of a run; the last has what is left.
     pub(super) images: usize,
-    /// Floats of a run's column buffer.
-    pub(super) col_len: usize,
-    runs: usize,
+    /// Floats of a run's parts of the workspace.
+    col_len: usize,
+    turned_len: usize,
+    diff_len: usize,
     partial_len: usize,
+    shared: bool,
+    runs: usize,
     strip: usize,
     pixels: usize,
 }
@@ -30,33 +46,111 @@ pub(super) struct Split {
 impl Split {
     /// For passes whose output is per image.
     pub(super) fn images(s: &ConvShape, batch: usize) -> Self {
-        Self::new(s, batch, RUNS, 0)
+        let mut split = Self::new(s, batch, RUNS, STRIP_COLUMNS);
+        if s.is_pointwise() {
+            (split.strip, split.col_len) = (split.pixels, 0);
+        }
+        split
     }
 
-    /// For the weights' gradient: each run sums into a partial of its own.
+    /// For the weights' gradient: each run sums into a partial of its own, and turns both factors around.
     pub(super) fn weights(s: &ConvShape, batch: usize) -> Self {
         let partial = s.weights_len();
-        Self::new(s, batch, (PARTIALS / partial).clamp(1, RUNS), partial)
+        let runs = (PARTIALS / partial).clamp(1, RUNS / 2);
+        let mut split = Self::new(s, batch, runs, WEIGHTS_COLUMNS);
+        split.turned_len = split.col_len;
+        split.diff_len = s.out_channels / s.groups * split.strip;
+        split.partial_len = partial;
+        if s.is_pointwise() {
+            split.col_len = 0;
+        }
+        split
     }
 
-    fn new(s: &ConvShape, batch: usize, runs: usize, partial_len: usize) -> Self {
+    fn new(s: &ConvShape, batch: usize, runs: usize, columns: usize) -> Self {
         let (rows, pixels) = (s.col_rows(), s.out_spatial());
         let images = batch.div_ceil(runs).max(1);
-        let (strip, col_len) = if s.is_pointwise() {
-            (pixels, 0)
+        let runs = batch.div_ceil(images);
+        let shared = runs < MANY;
+        let most = if shared {
+            SHARED_STRIP_COLUMNS
         } else {
-            let most = (STRIP / rows).max(STRIP_COLUMNS);
-            let strips = pixels.div_ceil(most);
-            let strip = pixels.div_ceil(strips).next_multiple_of(16).min(pixels);
-            (strip, rows * strip)
+            (STRIP / rows).max(columns)
         };
+        let strip = pixels.div_ceil(pixels.div_ceil(most));
+        let strip = strip.next_multiple_of(16).min(pixels);
         Split {
             images,
-            col_len,
-            runs: batch.div_ceil(images),
-            partial_len,
+            col_len: rows * strip,
+            turned_len: 0,
+            diff_len: 0,
+            partial_len: 0,
+            shared,
+            runs,
             strip,
             pixels,
+        }
+    }
+
+    /// Cuts a piece of the workspace for the weights' gradient: columns, their transpose, the transpose of the
+    /// output's gradient, the partial sum.
+    pub(super) fn cut<'p>(&self, piece: &'p mut [f32]) -> [&'p mut [f32]; 4] {
+        let (col, piece) = piece.split_at_mut(self.col_len);
+        let (turned, piece) = piece.split_at_mut(self.turned_len);
+        let (diff, partial) = piece.split_at_mut(self.diff_len);
+        [col, turned, diff, partial]
+    }
+
+    /// The partial sum in a piece.
+    pub(super) fn partial<'p>(&self, piece: &'p [f32]) -> &'p [f32] {
+        &piece[piece.len() - self.partial_len..]
+    }
+
+    /// [`im2col`] of one strip.
+    pub(super) fn columns(&self, s: &ConvShape, x: &[f32], cols: Range<usize>, col: &mut [f32]) {
+        let [plane, rows] = channel_lens(s, &cols);
+        if self.shared {
+            x.par_chunks(plane)
+                .zip(col.par_chunks_mut(rows))
+                .for_each(|(x, col)| im2col(s, x, cols.clone(), col));
+        } else {
+            im2col(s, x, cols, col);
+        }
+    }
+
+    /// [`col2im`] of one strip.
+    pub(super) fn add_columns(
+        &self,
+        s: &ConvShape,
+        col: &mut [f32],
+        cols: Range<usize>,
+        x: &mut [f32],
+    ) {
+        let [plane, rows] = channel_lens(s, &cols);
+        if self.shared {
+            x.par_chunks_mut(plane)
+                .zip(col.par_chunks_mut(rows))
+                .for_each(|(x, col)| col2im(s, col, cols.clone(), x));
+        } else {
+            col2im(s, col, cols, x);
+        }
+    }
+
+    /// The transpose of one strip.
+    pub(super) fn transpose(&self, a: &[f32], dims: (usize, usize), lda: usize, out: &mut [f32]) {
+        if self.shared {
+            transpose(a, dims, lda, out);
+        } else {
+            transpose_serial(a, dims, lda, out);
+        }
+    }
+
+    /// The product of one strip.
+    pub(super) fn multiply(&self, g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
+        if self.shared {
+            gemm(g, a, b, c);
+        } else {
+            gemm_serial(g, a, b, c);
         }
     }
 
@@ -70,7 +164,7 @@ impl Split {
 
     /// Floats of one run's piece of the workspace; never 0, so that there is always something to cut.
     pub(super) fn piece_len(&self) -> usize {
-        (self.col_len + self.partial_len).max(1)
+        (self.col_len + self.turned_len + self.diff_len + self.partial_len).max(1)
     }
 
     /// Floats of all pieces.
@@ -87,4 +181,10 @@ impl Split {
         assert!(workspace.len() >= len, "workspace is too short");
         workspace[..len].par_chunks_exact_mut(self.piece_len())
     }
+}
+
+/// Floats of one channel of the image, and of its rows in the column matrix.
+fn channel_lens(s: &ConvShape, cols: &Range<usize>) -> [usize; 2] {
+    let taps = s.kernel.iter().product::<usize>();
+    [s.in_spatial(), taps * cols.len()]
 }

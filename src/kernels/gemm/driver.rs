@@ -1,7 +1,7 @@
 //! The product cut into blocks of C, which threads share.
 
 use super::{
-    Bias, Gemm,
+    Bias, Gemm, skinny,
     tile::{Block, for_each_block, multiply},
 };
 
@@ -9,8 +9,10 @@ use super::{
 const SERIAL: usize = 1 << 19;
 /// Blocks to aim at where the product is large enough: plenty for balance, few enough to pack little twice.
 const BLOCKS: usize = 16;
-/// A block's sides stay multiples of this, so that tiles inside it are whole.
-const SIDE: usize = 48;
+/// A block's sides stay at least this: below, packing weighs more than the product.
+const SIDE: usize = 64;
+/// And multiples of this, so that tiles inside it are whole.
+const TILE: usize = 16;
 
 /// C = act(alpha · op(A) · op(B) + beta · C + bias), as `g` says.
 ///
@@ -20,13 +22,28 @@ const SIDE: usize = 48;
 /// # Panics
 /// If a slice is shorter than `g` needs, or a leading dimension is smaller than a row.
 pub fn gemm(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
+    run(g, a, b, c, block_size(g));
+}
+
+/// [`gemm`] on the calling thread alone, for callers that are one of many.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_serial(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
+    run(g, a, b, c, (g.m, g.n));
+}
+
+fn run(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32], block_size: (usize, usize)) {
     if g.m == 0 || g.n == 0 {
         return;
     }
     check(g, a, b, c);
     let product = g.k != 0 && g.alpha != 0.0;
-    for_each_block(c, (g.m, g.n, g.ldc), block_size(g), |mut block| {
-        if product {
+    for_each_block(c, (g.m, g.n, g.ldc), block_size, |mut block| {
+        if product && skinny::fits(g) {
+            scale(g.beta, &mut block);
+            skinny::multiply_add(g, a, b, &mut block);
+        } else if product {
             multiply(g, a, b, &mut block);
         } else {
             scale(g.beta, &mut block);
@@ -47,17 +64,20 @@ fn block_size(g: &Gemm<'_>) -> (usize, usize) {
     if work(rows, cols) < SERIAL {
         return (rows, cols);
     }
-    let half = |side: usize| side.div_ceil(2).next_multiple_of(SIDE);
-    while g.m.div_ceil(rows) * g.n.div_ceil(cols) < BLOCKS || work(rows, cols) > SERIAL << 8 {
-        let (r, c) = if rows > cols {
+    let half = |side: usize| side.div_ceil(2).next_multiple_of(TILE);
+    while g.m.div_ceil(rows) * g.n.div_ceil(cols) < BLOCKS {
+        // A narrow block packs its part of A for few columns, so the columns are kept longer.
+        let next = if 2 * rows > cols && rows >= 2 * SIDE {
             (half(rows), cols)
-        } else {
+        } else if cols >= 2 * SIDE {
             (rows, half(cols))
+        } else {
+            break;
         };
-        if (r >= rows && c >= cols) || work(r, c) < SERIAL / 2 {
+        if work(next.0, next.1) < SERIAL / 2 {
             break;
         }
-        (rows, cols) = (r, c);
+        (rows, cols) = next;
     }
     (rows, cols)
 }
@@ -75,7 +95,8 @@ fn scale(beta: f32, block: &mut Block<'_>) {
 
 fn check(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &[f32]) {
     let holds = |slice: &[f32], rows: usize, cols: usize, ld: usize| {
-        rows == 0 || cols == 0 || (ld >= cols && slice.len() >= (rows - 1) * ld + cols)
+        let needed = || (rows - 1).checked_mul(ld)?.checked_add(cols);
+        rows == 0 || cols == 0 || (ld >= cols && needed().is_some_and(|len| len <= slice.len()))
     };
     let (m, n, k) = (g.m, g.n, g.k);
     let (a_rows, a_cols) = if g.trans_a { (k, m) } else { (m, k) };
@@ -145,7 +166,13 @@ mod tests {
     #[test]
     fn factors_gaps_and_epilogues() {
         let bias = noise(300, 4);
-        for (m, n, k) in [(5, 11, 3), (130, 67, 97), (3, 300, 0), (61, 300, 127)] {
+        for (m, n, k) in [
+            (5, 11, 3),
+            (2, 65, 9),
+            (130, 67, 97),
+            (3, 300, 0),
+            (61, 300, 127),
+        ] {
             for (alpha, beta) in [(1.0, 1.0), (0.5, -2.0), (0.0, 3.0), (2.0, 0.0)] {
                 for bias in [Bias::None, Bias::PerRow(&bias), Bias::PerCol(&bias)] {
                     let g = Gemm::new(m, n, k).alpha(alpha).beta(beta).bias(bias);
@@ -165,6 +192,7 @@ mod tests {
             (211, 223, 227),
             (17, 2309, 75),
             (2, 3, 200_003),
+            (3, 1001, 997),
         ] {
             compare(&Gemm::new(m, n, k), &format!("{m} {n} {k}"));
             compare(

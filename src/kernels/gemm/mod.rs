@@ -3,9 +3,10 @@
 mod driver;
 #[cfg(test)]
 pub(crate) mod plain;
+mod skinny;
 mod tile;
 
-pub use driver::gemm;
+pub use driver::{gemm, gemm_serial};
 
 /// What [`gemm`] computes: sizes, transposes, factors, and what follows while the result is at hand.
 ///
