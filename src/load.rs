@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    error::{Error, Place, Result},
+    error::{Place, Result},
     events::{Event, Observer},
     schema::{NetParameter, SolverParameter},
-    text::{self, Document},
+    text::{self, Document, Parsed, Source},
     upgrade,
 };
 
@@ -16,6 +16,14 @@ use crate::{
 pub struct LoadOptions {
     /// A field that the schema does not know is an error, always.
     pub strict: bool,
+}
+
+impl LoadOptions {
+    fn text(self) -> text::Options {
+        text::Options {
+            strict: self.strict,
+        }
+    }
 }
 
 /// A net with the text that it came from.
@@ -56,16 +64,37 @@ impl NetFile {
 /// # Errors
 /// `Io`, `Syntax` or `Schema`, with the place.
 pub fn net(path: &Path, options: LoadOptions, observer: &mut dyn Observer) -> Result<NetFile> {
-    let parsed = text::read_file::<NetParameter>(
-        "NetParameter",
+    finish_net(
+        text::read_file("NetParameter", path, options.text())?,
         path,
-        text::Options {
-            strict: options.strict,
-        },
-    )?;
-    for warning in &parsed.warnings {
-        observer.on(&Event::Warning(&warning.to_string()));
-    }
+        observer,
+    )
+}
+
+/// [`net`] from text; `name` stands for the file in messages.
+///
+/// # Errors
+/// `Syntax` or `Schema`, with the place.
+pub fn net_from_text(
+    name: &str,
+    text: &str,
+    options: LoadOptions,
+    observer: &mut dyn Observer,
+) -> Result<NetFile> {
+    let source = Source::new(name, text);
+    finish_net(
+        text::parse_with("NetParameter", &source, options.text())?,
+        Path::new(name),
+        observer,
+    )
+}
+
+fn finish_net(
+    parsed: Parsed<NetParameter>,
+    path: &Path,
+    observer: &mut dyn Observer,
+) -> Result<NetFile> {
+    tell(&parsed, observer);
     let upgraded = upgrade::net(parsed.message)
         .map_err(|error| error.at(Place::File(path.display().to_string())))?;
     for note in &upgraded.notes {
@@ -88,16 +117,43 @@ pub fn solver(
     options: LoadOptions,
     observer: &mut dyn Observer,
 ) -> Result<SolverParameter> {
-    let parsed = text::read_file::<SolverParameter>(
-        "SolverParameter",
+    finish_solver(
+        text::read_file("SolverParameter", path, options.text())?,
         path,
-        text::Options {
-            strict: options.strict,
-        },
-    )?;
+        observer,
+    )
+}
+
+/// [`solver`] from text; `name` stands for the file in messages.
+///
+/// # Errors
+/// `Syntax` or `Schema`, with the place.
+pub fn solver_from_text(
+    name: &str,
+    text: &str,
+    options: LoadOptions,
+    observer: &mut dyn Observer,
+) -> Result<SolverParameter> {
+    let source = Source::new(name, text);
+    finish_solver(
+        text::parse_with("SolverParameter", &source, options.text())?,
+        Path::new(name),
+        observer,
+    )
+}
+
+fn finish_solver(
+    parsed: Parsed<SolverParameter>,
+    path: &Path,
+    observer: &mut dyn Observer,
+) -> Result<SolverParameter> {
+    tell(&parsed, observer);
+    upgrade::solver(parsed.message, path)
+        .map_err(|error| error.at(Place::File(path.display().to_string())))
+}
+
+fn tell<T>(parsed: &Parsed<T>, observer: &mut dyn Observer) {
     for warning in &parsed.warnings {
         observer.on(&Event::Warning(&warning.to_string()));
     }
-    upgrade::solver(parsed.message, path)
-        .map_err(|error: Error| error.at(Place::File(path.display().to_string())))
 }

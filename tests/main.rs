@@ -1,1 +1,7 @@
-mod prototxt;
+//! One binary for all tests that look at the whole; what a single file promises is tested at its own bottom.
+
+mod alloc;
+mod golden;
+mod laws;
+mod layering;
+mod support;

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Place, Result},
     layer::{LayerDef, Role},
     layers,
+    nearest::nearest,
     schema::{LayerParameter, NetParameter, Phase},
     tensor::Shape,
 };
@@ -202,18 +203,4 @@ fn unknown_bottom(
             "no layer before this one makes it in this phase; is its maker excluded by an include or exclude rule?",
         ),
     }
-}
-
-/// The name among `names` that is close enough to be what `name` was meant to be.
-pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|n| {
-            (
-                strsim::damerau_levenshtein(&n.to_lowercase(), &name.to_lowercase()),
-                n,
-            )
-        })
-        .filter(|&(d, n)| d <= (n.chars().count().max(name.chars().count()) / 3).max(1))
-        .min()
-        .map(|(_, n)| n)
 }

@@ -12,7 +12,6 @@ mod verify;
 
 use std::sync::Arc;
 
-pub use build::nearest;
 pub use filter::{filter, state_of};
 pub use instantiate::{BuildOptions, Built, Locate, build, reshape};
 pub use verify::verify;

@@ -11,6 +11,7 @@ mod vision;
 use crate::{
     error::{Error, ErrorKind, Result},
     layer::LayerType,
+    nearest::nearest,
 };
 
 /// All families.
@@ -41,17 +42,8 @@ pub fn find(name: &str) -> Result<&'static LayerType> {
 
 fn unknown(name: &str) -> Error {
     let error = Error::new(ErrorKind::Graph, format!("unknown layer type '{name}'"));
-    let near = all()
-        .map(|kind| {
-            (
-                strsim::damerau_levenshtein(&kind.name.to_lowercase(), &name.to_lowercase()),
-                kind.name,
-            )
-        })
-        .filter(|&(d, n)| d <= (n.len().max(name.len()) / 3).max(1))
-        .min();
-    match near {
-        Some((_, near)) => error.help(format!("did you mean '{near}'?")),
+    match nearest(name, all().map(|kind| kind.name)) {
+        Some(near) => error.help(format!("did you mean '{near}'?")),
         None if name == "Python" => error.help(
             "a Python layer is code of its own; cortado runs none. Replace it by layers of the catalogue",
         ),

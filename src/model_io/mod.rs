@@ -2,6 +2,10 @@
 
 mod atomic;
 pub mod binaryproto;
+pub mod caffemodel;
+mod foreign;
 pub mod npz;
+pub mod solverstate;
+mod stream;
 
 pub use atomic::{Writer, atomic_write};

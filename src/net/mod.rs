@@ -294,28 +294,75 @@ impl Net {
         names
     }
 
-    /// Sets an input blob. Another shape than before reshapes the whole net.
+    /// Sets one input blob: [`Net::set_inputs`].
     ///
     /// # Errors
-    /// `Graph` where the net has no such input; a layer's error where the new shape does not fit.
+    /// As [`Net::set_inputs`].
     pub fn set_input(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        let id = self
+        self.set_inputs(&[(name, tensor)])
+    }
+
+    /// Sets input blobs. Other shapes than before reshape the whole net, once; where they do not fit, the net stays as
+    /// it was.
+    ///
+    /// # Errors
+    /// `Graph` where the net has no such input; a layer's error where a new shape does not fit.
+    pub fn set_inputs(&mut self, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        let mut ids = Vec::with_capacity(inputs.len());
+        let mut changed = Vec::new();
+        let mut before = Vec::new();
+        for &(name, tensor) in inputs {
+            let id = self.input(name)?;
+            ids.push(id);
+            let shape = &self.graph.value(id).shape;
+            if *shape != tensor.shape {
+                before.push((id, shape.clone()));
+                changed.push((id, tensor.shape.clone()));
+            }
+        }
+        if !changed.is_empty()
+            && let Err(error) = self.reshape(&changed)
+        {
+            self.reshape(&before)?;
+            return Err(error);
+        }
+        for (id, (_, tensor)) in ids.into_iter().zip(inputs) {
+            let slot = self.plan.data[id.index()];
+            self.arena.slots[slot][..tensor.data.len()].copy_from_slice(&tensor.data);
+        }
+        Ok(())
+    }
+
+    fn input(&self, name: &str) -> Result<ValueId> {
+        let mut inputs = self
             .graph
             .nodes
             .iter()
             .filter(|n| n.kind.role == Role::Input)
-            .flat_map(|n| n.tops.iter().copied())
+            .flat_map(|n| n.tops.iter().copied());
+        inputs
             .find(|&v| &*self.graph.value(v).name == name)
             .ok_or_else(|| {
                 Error::new(ErrorKind::Graph, format!("the net has no input '{name}'"))
                     .help(format!("its inputs are: {}", self.inputs().join(", ")))
-            })?;
-        if self.graph.value(id).shape != tensor.shape {
-            self.reshape(&[(id, tensor.shape.clone())])?;
+            })
+    }
+
+    /// Fills every buffer that a pass has to write with NaN: what a layer forgets to write, or reads undeclared, shows.
+    pub fn poison(&mut self) {
+        let inputs: Vec<usize> = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|n| n.kind.role == Role::Input)
+            .flat_map(|n| n.tops.iter().map(|t| self.plan.data[t.index()]))
+            .collect();
+        for (slot, data) in self.arena.slots.iter_mut().enumerate() {
+            if !inputs.contains(&slot) {
+                data.fill(f32::NAN);
+            }
         }
-        let slot = self.plan.data[id.index()];
-        self.arena.slots[slot][..tensor.data.len()].copy_from_slice(&tensor.data);
-        Ok(())
+        self.arena.workspace.fill(f32::NAN);
     }
 
     /// Sets the diff that backward starts from at an output; without it an output starts from its loss weight.
@@ -340,6 +387,13 @@ impl Net {
         }
         self.fed_diffs[id.index()] = Some(tensor.data.clone());
         Ok(())
+    }
+
+    /// Whether backward starts at this blob, so that [`Net::set_diff`] may set its diff.
+    pub fn starts_backward(&self, name: &str) -> bool {
+        self.graph
+            .latest(name)
+            .is_some_and(|v| self.graph.value(v).seeded)
     }
 
     fn reshape(&mut self, changed: &[(ValueId, Shape)]) -> Result<()> {

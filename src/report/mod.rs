@@ -1,1 +1,3 @@
-//! Pictures and tables of nets and runs.
+//! Tables and pictures of nets and runs.
+
+pub mod compare;

@@ -2,7 +2,24 @@
 
 use crate::layer::LayerType;
 
+mod concat;
+mod eltwise;
+mod flatten;
+mod reshape;
+mod silence;
+mod slice;
+mod softmax;
 mod split;
+mod strips;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&split::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[
+    &concat::TYPE,
+    &eltwise::TYPE,
+    &flatten::TYPE,
+    &reshape::TYPE,
+    &silence::TYPE,
+    &slice::TYPE,
+    &softmax::TYPE,
+    &split::TYPE,
+];

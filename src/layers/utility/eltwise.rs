@@ -1,0 +1,333 @@
+//! Eltwise: SUM: y = Σ cᵢ · xᵢ, cᵢ = `coeff` or 1.   dxᵢ = cᵢ · dy.
+//! PROD: y = Π xᵢ.   dxᵢ = dy · Π of the others; without `stable_prod_grad` dy · y / xᵢ.
+//! MAX: y = max xᵢ.   dxᵢ = dy where xᵢ was taken, else 0. Of equal bottoms the second wins over the first, and
+//! after that the earlier one, as in Caffe.
+//!
+//! Shapes: all equal. Backward reads the bottoms for PROD (and y without `stable_prod_grad`); which bottom MAX took is
+//! kept by the layer.
+
+use rayon::prelude::*;
+
+use crate::{
+    error::{Error, Result},
+    kernels::map,
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Traits},
+    schema::eltwise_parameter::EltwiseOp,
+    tensor::{Shape, View},
+};
+
+pub(super) const TYPE: LayerType =
+    LayerType::new("Eltwise", |def| Ok(Box::new(Eltwise::new(def)?)))
+        .arity(Arity::AtLeast(2), Arity::Exact(1));
+
+/// Elements that one task works on, bottom after bottom, so that they stay in the cache; fixed.
+const CHUNK: usize = 1 << 13;
+/// Up to here a second thread costs more than it brings.
+const SERIAL: usize = 1 << 15;
+
+struct Eltwise {
+    op: EltwiseOp,
+    coeff: Vec<f32>,
+    stable: bool,
+    /// For MAX, the bottom that each element of y came from.
+    taken: Vec<u32>,
+}
+
+impl Eltwise {
+    fn new(def: &LayerDef) -> Result<Self> {
+        let param = def.param.eltwise_param.clone().unwrap_or_default();
+        let (op, coeff) = (param.operation(), &param.coeff);
+        let bottoms = def.param.bottom.len();
+        if !coeff.is_empty() && op == EltwiseOp::Prod {
+            return Err(def.invalid(
+                "eltwise_param.coeff",
+                "only operation: SUM has coefficients",
+            ));
+        }
+        if !coeff.is_empty() && coeff.len() != bottoms {
+            return Err(def.invalid(
+                "eltwise_param.coeff",
+                format!(
+                    "given {} times for {bottoms} bottoms; give none, or one for each bottom",
+                    coeff.len()
+                ),
+            ));
+        }
+        Ok(Self {
+            op,
+            coeff: if coeff.is_empty() {
+                vec![1.0; bottoms]
+            } else {
+                param.coeff
+            },
+            stable: param.stable_prod_grad.unwrap_or(true),
+            taken: Vec::new(),
+        })
+    }
+
+    /// Calls `f` with pieces of `y` and where they start, in parallel.
+    fn pieces(y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+        let run = |(i, y): (usize, &mut [f32])| f(i * CHUNK, y);
+        if y.len() <= SERIAL {
+            y.chunks_mut(CHUNK).enumerate().for_each(run);
+        } else {
+            y.par_chunks_mut(CHUNK).enumerate().for_each(run);
+        }
+    }
+
+    fn max(&mut self, bottoms: &[View<'_>], y: &mut [f32]) {
+        let run = |((i, y), taken): ((usize, &mut [f32]), &mut [u32])| {
+            let n = y.len();
+            let at = |b: usize| &bottoms[b].data[i * CHUNK..][..n];
+            let (first, second) = (at(0), at(1));
+            for j in 0..n {
+                (y[j], taken[j]) = if first[j] > second[j] {
+                    (first[j], 0)
+                } else {
+                    (second[j], 1)
+                };
+            }
+            for b in 2..bottoms.len() {
+                let x = at(b);
+                for j in 0..n {
+                    if x[j] > y[j] {
+                        (y[j], taken[j]) = (x[j], b as u32);
+                    }
+                }
+            }
+        };
+        if y.len() <= SERIAL {
+            let chunks = y.chunks_mut(CHUNK).enumerate();
+            chunks.zip(self.taken.chunks_mut(CHUNK)).for_each(run);
+        } else {
+            let chunks = y.par_chunks_mut(CHUNK).enumerate();
+            chunks.zip(self.taken.par_chunks_mut(CHUNK)).for_each(run);
+        }
+    }
+}
+
+impl Layer for Eltwise {
+    fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>> {
+        for (i, x) in bottoms.iter().enumerate() {
+            if *x != bottoms[0] {
+                return Err(Error::shape(format!(
+                    "bottom {i} is {x}, bottom 0 {}: they must be equal",
+                    bottoms[0]
+                )));
+            }
+        }
+        if self.op == EltwiseOp::Max {
+            self.taken.resize(bottoms[0].count(), 0);
+        }
+        Ok(vec![bottoms[0].clone()])
+    }
+
+    fn traits(&self) -> Traits {
+        let prod = self.op == EltwiseOp::Prod;
+        Traits {
+            backward_reads: Reads {
+                bottoms: prod,
+                tops: prod && !self.stable,
+            },
+            ..Traits::default()
+        }
+    }
+
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        let (bottoms, y) = (io.bottoms, &mut *io.tops[0].data);
+        let part = |b: usize, start: usize, y: &[f32]| &bottoms[b].data[start..][..y.len()];
+        match self.op {
+            EltwiseOp::Sum => Self::pieces(y, |start, y| {
+                for (y, &x) in y.iter_mut().zip(&bottoms[0].data[start..]) {
+                    *y = self.coeff[0] * x;
+                }
+                for (b, &c) in self.coeff.iter().enumerate().skip(1) {
+                    let x = part(b, start, y);
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y += c * x;
+                    }
+                }
+            }),
+            EltwiseOp::Prod => Self::pieces(y, |start, y| {
+                y.copy_from_slice(part(0, start, y));
+                for b in 1..bottoms.len() {
+                    let x = part(b, start, y);
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y *= x;
+                    }
+                }
+            }),
+            EltwiseOp::Max => self.max(bottoms, y),
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
+        let dy = io.top_diff().data;
+        let bottoms = io.bottoms;
+        for (i, dx) in io.bottom_diffs.iter_mut().enumerate() {
+            let Some(dx) = dx else { continue };
+            let dx = &mut *dx.data;
+            match self.op {
+                EltwiseOp::Sum => {
+                    let c = self.coeff[i];
+                    map::map(dy, dx, |dy| c * dy);
+                }
+                EltwiseOp::Prod if self.stable => Self::pieces(dx, |start, dx| {
+                    let others = bottoms
+                        .iter()
+                        .flatten()
+                        .enumerate()
+                        .filter(|&(j, _)| j != i);
+                    for (n, (_, x)) in others.enumerate() {
+                        let x = &x.data[start..][..dx.len()];
+                        if n == 0 {
+                            dx.copy_from_slice(x);
+                        } else {
+                            dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx *= x);
+                        }
+                    }
+                    dx.iter_mut()
+                        .zip(&dy[start..])
+                        .for_each(|(dx, &dy)| *dx *= dy);
+                }),
+                EltwiseOp::Prod => {
+                    let (Some(x), Some(y)) = (bottoms[i], io.tops[0]) else {
+                        unreachable!("declared in traits");
+                    };
+                    map::zip2(y.data, x.data, dx, |y, x| y / x);
+                    map::mul(dy, dx);
+                }
+                EltwiseOp::Max => {
+                    let i = i as u32;
+                    Self::pieces(dx, |start, dx| {
+                        let from = dy[start..].iter().zip(&self.taken[start..]);
+                        for (dx, (&dy, &taken)) in dx.iter_mut().zip(from) {
+                            *dx = if taken == i { dy } else { 0.0 };
+                        }
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        layer::testing::{
+            Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor,
+        },
+        tensor::Tensor,
+    };
+
+    fn three() -> Vec<Tensor> {
+        vec![
+            tensor(&[4], &[1.0, -2.0, 3.0, 0.5]),
+            tensor(&[4], &[2.0, 4.0, -1.0, 0.0]),
+            tensor(&[4], &[0.0, 5.0, 2.0, 3.0]),
+        ]
+    }
+
+    fn text(options: &str) -> String {
+        format!("type: 'Eltwise' eltwise_param {{ {options} }}")
+    }
+
+    #[test]
+    fn by_hand() {
+        let forward = |options: &str| Bench::new(&text(options), &three()).forward().to_vec();
+        assert_eq!(forward(""), [3.0, 7.0, 4.0, 3.5]);
+        assert_eq!(
+            forward("coeff: 1 coeff: -1 coeff: 2"),
+            [-1.0, 4.0, 8.0, 6.5]
+        );
+        assert_eq!(forward("operation: PROD"), [0.0, -40.0, -6.0, 0.0]);
+        assert_eq!(forward("operation: MAX"), [2.0, 5.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn max_gives_the_gradient_to_the_one_taken() {
+        let equal = tensor(&[1], &[1.0]);
+        let mut bench = Bench::new(
+            &text("operation: MAX"),
+            &[equal.clone(), equal.clone(), equal],
+        );
+        bench.forward();
+        let got = bench.backward(&[3.0], &[0, 1, 2]);
+        let given: Vec<f32> = got.bottoms.iter().flatten().map(|d| d.data[0]).collect();
+        assert_eq!(given, [0.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn a_product_with_zeros_has_a_gradient() {
+        let mut bench = Bench::new(&text("operation: PROD"), &three());
+        bench.forward();
+        let got = bench.backward(&[1.0; 4], &[2]);
+        assert_eq!(
+            got.bottoms[2].as_ref().unwrap().data,
+            [2.0, -8.0, -3.0, 0.0]
+        );
+        let mut quick = Bench::new(&text("operation: PROD stable_prod_grad: false"), &three());
+        quick.forward();
+        let got = quick.backward(&[1.0; 4], &[0]);
+        assert_close(
+            &got.bottoms[0].as_ref().unwrap().data[..3],
+            &[0.0, 20.0, -2.0],
+            1e-6,
+        );
+    }
+
+    #[test]
+    fn gradients() {
+        for options in [
+            "",
+            "coeff: 0.5 coeff: -2 coeff: 1",
+            "operation: PROD",
+            "operation: MAX",
+        ] {
+            check_gradient(&text(options), &three(), &[0, 1, 2], &[]);
+        }
+        let quick = "operation: PROD stable_prod_grad: false";
+        let inputs = [tensor(&[2], &[1.0, -2.0]), tensor(&[2], &[0.5, 1.5])];
+        check_gradient(&text(quick), &inputs, &[0, 1], &[]);
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let inputs = [1, 2, 3].map(|seed| noise(&[40_000], seed));
+        for options in [
+            "coeff: 0.1 coeff: 0.2 coeff: 0.3",
+            "operation: PROD",
+            "operation: MAX",
+        ] {
+            check_threads(&text(options), &inputs, &[0, 2]);
+        }
+    }
+
+    #[test]
+    fn nothing_may_come() {
+        let empty = || noise(&[0, 3], 1);
+        for options in ["", "operation: PROD", "operation: MAX"] {
+            assert!(
+                Bench::new(&text(options), &[empty(), empty()])
+                    .forward()
+                    .is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn errors() {
+        let two = [noise(&[2, 3], 1), noise(&[2, 3], 2)];
+        let error = error_of(&text("coeff: 1"), &two);
+        assert!(error.contains("given 1 times for 2 bottoms"), "{error}");
+        let error = error_of(&text("operation: PROD coeff: 1 coeff: 1"), &two);
+        assert!(error.contains("only operation: SUM"), "{error}");
+        let error = error_of(&text(""), &[noise(&[2, 3], 1), noise(&[2, 4], 2)]);
+        assert!(
+            error.contains("bottom 1 is [2, 4], bottom 0 [2, 3]"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! The state of a solver, `.solverstate`: Caffe's `SolverState`, and beside it, under a field number that Caffe skips,
+//! what it takes to go on bit for bit.
+
+use std::{fs, io, path::Path};
+
+use prost::Message as _;
+
+use super::{
+    atomic_write,
+    binaryproto::to_tensor,
+    foreign::{Looks, looks},
+    stream,
+};
+use crate::{
+    error::{Error, Place, Result},
+    schema::{Resume, SolverState, SolverStateExtra},
+    tensor::Tensor,
+};
+
+/// What a state file holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Iterations done.
+    pub iteration: u64,
+    /// The file of weights saved with it, as its writer named it.
+    pub learned_net: Option<String>,
+    /// Steps of a stepwise rate so far.
+    pub current_step: u32,
+    /// The solver's history: one blob a parameter, or several times that.
+    pub history: Vec<Tensor>,
+    /// What Caffe does not keep; `None` in files that Caffe wrote.
+    pub resume: Option<Resume>,
+}
+
+/// Reads a state file, Caffe's or one of [`write`].
+///
+/// # Errors
+/// `Io` where the file cannot be read; `Format` where it is cut short, damaged or something else, saying what.
+pub fn read(path: &Path) -> Result<State> {
+    let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+    decode(&bytes).map_err(|e| e.at(Place::File(path.display().to_string())))
+}
+
+/// [`read`] from the bytes of the file.
+///
+/// # Errors
+/// `Format` as in [`read`].
+pub fn decode(bytes: &[u8]) -> Result<State> {
+    let state = SolverState::decode(bytes)
+        .ok()
+        .filter(|s| s.iter.is_some())
+        .ok_or_else(|| foreign(bytes))?;
+    // A blob decodes as a state, because its first field is a number too.
+    if state.history.is_empty() && looks(bytes) == Looks::Blob {
+        return Err(foreign(bytes));
+    }
+    let extra = SolverStateExtra::decode(bytes).map_err(|_| foreign(bytes))?;
+    let negative = |what: &str, n: i32| {
+        Error::format(format!("the state says {what} {n}")).help("the file is damaged")
+    };
+    Ok(State {
+        iteration: u64::try_from(state.iter()).map_err(|_| negative("iteration", state.iter()))?,
+        current_step: u32::try_from(state.current_step())
+            .map_err(|_| negative("step", state.current_step()))?,
+        learned_net: state.learned_net,
+        history: state
+            .history
+            .into_iter()
+            .map(to_tensor)
+            .collect::<Result<_>>()?,
+        resume: extra.resume,
+    })
+}
+
+fn foreign(bytes: &[u8]) -> Error {
+    let looks = looks(bytes);
+    Error::format(format!(
+        "this is no solver state: the file {}",
+        looks.words(bytes.len())
+    ))
+    .help(match looks {
+        Looks::Model => {
+            "to start from weights alone, give it as weights (-weights); to resume, give the .solverstate beside it"
+        }
+        Looks::Hdf5 => {
+            "only binary protobuf states are read; save them in Caffe with snapshot_format: BINARYPROTO"
+        }
+        Looks::Empty | Looks::Cut { .. } => {
+            "the copy or the snapshot was interrupted; copy it again or take an earlier one"
+        }
+        _ => "give a .solverstate, as snapshots leave beside the .caffemodel",
+    })
+}
+
+/// Writes a state file that Caffe reads too. `history` is borrowed, not copied.
+///
+/// # Errors
+/// `Io` where the file cannot be written; a file that was there then stays whole.
+pub fn write(
+    path: &Path,
+    iteration: u64,
+    learned_net: &str,
+    current_step: u32,
+    history: &[Tensor],
+    resume: Resume,
+) -> Result<()> {
+    let number = |n: u64| {
+        i32::try_from(n).map_err(|_| {
+            Error::format(format!("a state file cannot hold iteration {n}"))
+        })
+    };
+    let state = SolverState {
+        iter: Some(number(iteration)?),
+        learned_net: Some(learned_net.to_owned()),
+        history: Vec::new(),
+        current_step: Some(number(current_step.into())?),
+    };
+    let extra = SolverStateExtra {
+        resume: Some(resume),
+    };
+    atomic_write(path, |out| {
+        encode(out, &state, history, &extra).map_err(|e| Error::io("write", path, &e))
+    })
+}
+
+/// Field number of `SolverState.history`.
+const HISTORY: u32 = 3;
+
+fn encode(
+    out: &mut impl io::Write,
+    state: &SolverState,
+    history: &[Tensor],
+    extra: &SolverStateExtra,
+) -> io::Result<()> {
+    out.write_all(&state.encode_to_vec())?;
+    for tensor in history {
+        stream::write_blob(out, HISTORY, tensor.view(), &[])?;
+    }
+    out.write_all(&extra.encode_to_vec())?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn written() -> (State, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.solverstate");
+        let state = State {
+            iteration: 40,
+            learned_net: Some("a_iter_40.caffemodel".into()),
+            current_step: 2,
+            history: vec![
+                Tensor::new([2, 1], vec![0.5, -1.0]).unwrap(),
+                Tensor::new([1], vec![0.0]).unwrap(),
+            ],
+            resume: Some(Resume {
+                seed: Some(7),
+                losses: vec![1.0, 0.5],
+                ..Resume::default()
+            }),
+        };
+        write(
+            &path,
+            state.iteration,
+            "a_iter_40.caffemodel",
+            state.current_step,
+            &state.history,
+            state.resume.clone().unwrap(),
+        )
+        .unwrap();
+        (state, fs::read(path).unwrap())
+    }
+
+    #[test]
+    fn states_round_trip_and_caffe_reads_its_part() {
+        let (state, bytes) = written();
+        assert_eq!(decode(&bytes).unwrap(), state);
+        let caffe = SolverState::decode(&bytes[..]).unwrap();
+        assert_eq!((caffe.iter(), caffe.history.len()), (40, 2));
+        assert_eq!(caffe.history[0].shape.as_ref().unwrap().dim, [2, 1]);
+        assert_eq!(caffe.history[0].data, [0.5, -1.0]);
+    }
+
+    #[test]
+    fn a_state_of_caffe_has_no_resume() {
+        let state = SolverState {
+            iter: Some(3),
+            ..Default::default()
+        };
+        let read = decode(&state.encode_to_vec()).unwrap();
+        assert_eq!((read.iteration, read.resume), (3, None));
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused() {
+        let (_, bytes) = written();
+        for (bytes, why) in [
+            (&bytes[..bytes.len() - 3], "cut short"),
+            (&[], "is empty"),
+            (b"net: \"train_val.prototxt\"", "is text"),
+            (&[0x0a, 0x01, b'n', 0xa2, 0x06, 0x00], "weights of a net"),
+        ] {
+            let error = decode(bytes).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Format);
+            assert!(error.message().contains(why), "{error}");
+            assert!(error.help_text().is_some());
+        }
+    }
+}

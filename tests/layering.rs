@@ -1,0 +1,166 @@
+//! Who may import whom: the table of rooms, held against every `use crate::` and `crate::` path in `src/`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::support::files;
+
+/// Room, and the rooms that it may use. No row may grow without a review.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("nearest", &[]),
+    ("rng", &[]),
+    ("threads", &[]),
+    ("schema", &[]),
+    ("kernels", &[]),
+    ("tensor", &["error"]),
+    ("params", &["tensor"]),
+    ("events", &["tensor", "schema"]),
+    ("text", &["schema", "nearest", "error"]),
+    ("upgrade", &["schema", "error"]),
+    ("load", &["text", "upgrade", "schema", "events", "error"]),
+    ("filler", &["schema", "tensor", "rng", "error"]),
+    (
+        "layer",
+        &["schema", "tensor", "params", "filler", "rng", "error"],
+    ),
+    (
+        "feed",
+        &[
+            "schema", "tensor", "kernels", "rng", "nearest", "error", "model_io",
+        ],
+    ),
+    (
+        "layers",
+        &[
+            "layer", "feed", "kernels", "tensor", "filler", "schema", "params", "nearest", "error",
+        ],
+    ),
+    (
+        "graph",
+        &[
+            "layer", "layers", "params", "filler", "rng", "schema", "tensor", "nearest", "error",
+        ],
+    ),
+    (
+        "net",
+        &[
+            "graph", "layer", "params", "tensor", "rng", "schema", "events", "error",
+        ],
+    ),
+    (
+        "model_io",
+        &[
+            "schema", "upgrade", "net", "graph", "params", "tensor", "error",
+        ],
+    ),
+    (
+        "solver",
+        &[
+            "net", "graph", "model_io", "load", "kernels", "params", "schema", "tensor", "events",
+            "rng", "error",
+        ],
+    ),
+    (
+        "report",
+        &["net", "graph", "params", "tensor", "events", "error"],
+    ),
+];
+
+/// The file's text without its tests: they may use what they like.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The rooms that a file names after `crate::`, groups in braces included.
+fn rooms_used(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    _ if depth > 0 => continue,
+                    ',' => word.clear(),
+                    c if c.is_alphanumeric() || c == '_' => word.push(c),
+                    ':' if !word.is_empty() => rooms.push(std::mem::take(&mut word)),
+                    _ => {}
+                }
+                if c == ':' {
+                    word.push(' ');
+                }
+            }
+        } else {
+            rooms.push(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
+        }
+    }
+    rooms.retain(|r| !r.trim().is_empty() && !r.starts_with(' '));
+    rooms
+}
+
+#[test]
+fn a_group_is_read_by_its_first_words() {
+    let rooms = rooms_used(
+        "use crate::{\n error::{Error, Result},\n text::{self, Document},\n layers,\n};",
+    );
+    assert_eq!(rooms, ["error", "text"]);
+    assert_eq!(rooms_used("let x = crate::net::Net::new();"), ["net"]);
+}
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    let mut breaches = Vec::new();
+    for file in files(&src, ".rs") {
+        let inside = file
+            .strip_prefix(&src)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let room = inside.split(['/', '.']).next().unwrap();
+        if ["cli", "lib", "main"].contains(&room)
+            || inside.ends_with("tests.rs")
+            || inside.ends_with("testing.rs")
+        {
+            continue;
+        }
+        let allowed = table
+            .get(room)
+            .unwrap_or_else(|| panic!("room '{room}' has no row in the table"));
+        for used in rooms_used(&code(&file)) {
+            if used != room && !allowed.contains(&used.as_str()) {
+                breaches.push(format!("{inside} uses {used}"));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+/// No layer's file imports another layer's.
+#[test]
+fn layers_stand_alone() {
+    let layers = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/layers");
+    for file in files(&layers, ".rs") {
+        let text = code(&file);
+        assert!(
+            file.ends_with("layers/mod.rs") || !text.contains("crate::layers::"),
+            "{} reaches into another family",
+            file.display()
+        );
+    }
+}

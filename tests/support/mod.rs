@@ -1,0 +1,125 @@
+//! What several tests need.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use cortado::{
+    events::Silent,
+    load::{self, LoadOptions, NetFile},
+    model_io::{caffemodel, npz},
+    net::{Keep, Net, NetOptions},
+    params::Params,
+    tensor::Tensor,
+};
+
+/// The folder of this repository's fixtures.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// The folders in `dir`, sorted.
+pub fn folders(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Every file below `dir` whose name ends so, sorted.
+pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A recorded case of one layer: see `fixtures/reference/README.md`.
+pub struct Case {
+    /// `Convolution/00`.
+    pub name: String,
+    pub file: NetFile,
+    pub record: BTreeMap<String, Tensor>,
+    weights: Option<PathBuf>,
+}
+
+impl Case {
+    pub fn read(dir: &Path) -> Self {
+        let name = format!(
+            "{}/{}",
+            dir.parent().unwrap().file_name().unwrap().to_string_lossy(),
+            dir.file_name().unwrap().to_string_lossy()
+        );
+        let weights = dir.join("weights.caffemodel");
+        Self {
+            name,
+            file: load::net(
+                &dir.join("net.prototxt"),
+                LoadOptions::default(),
+                &mut Silent,
+            )
+            .unwrap(),
+            record: npz::read_npz(&dir.join("blobs.npz")).unwrap(),
+            weights: weights.exists().then_some(weights),
+        }
+    }
+
+    /// The net with its recorded weights.
+    pub fn net(&self, keep: Keep) -> (Net, Params) {
+        self.net_of(&self.file, keep)
+    }
+
+    /// Another spelling of the net with the recorded weights.
+    pub fn net_of(&self, file: &NetFile, keep: Keep) -> (Net, Params) {
+        let mut params = Params::new();
+        let mut net = Net::new(
+            &file.net,
+            &mut params,
+            &NetOptions {
+                backward: true,
+                keep,
+                ..NetOptions::default()
+            },
+            &mut Silent,
+        )
+        .unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        self.fill(&mut net, &mut params);
+        (net, params)
+    }
+
+    /// Sets the parameters as recorded.
+    pub fn fill(&self, net: &mut Net, params: &mut Params) {
+        if let Some(weights) = &self.weights {
+            let model = caffemodel::read(weights).unwrap();
+            caffemodel::load_weights(&model, net, params).unwrap();
+        }
+    }
+
+    /// What is fed.
+    pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
+        self.record
+            .iter()
+            .filter_map(|(key, tensor)| Some((key.strip_prefix("in/")?, tensor)))
+            .collect()
+    }
+}
+
+/// All recorded cases of single layers.
+pub fn cases() -> Vec<Case> {
+    folders(&fixtures().join("reference/layers"))
+        .iter()
+        .flat_map(|kind| folders(kind))
+        .map(|dir| Case::read(&dir))
+        .collect()
+}
