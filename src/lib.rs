@@ -106,6 +106,7 @@
 //! # Ok::<(), cortado::Error>(())
 //! ```
 
+pub mod cli;
 pub mod error;
 pub mod events;
 pub mod feed;

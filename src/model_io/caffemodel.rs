@@ -83,11 +83,7 @@ fn foreign(bytes: &[u8]) -> Error {
 /// # Errors
 /// `Weights` where a layer has another number of parameters or another shape, or where no layer at all is in the net;
 /// `Format` where a stored blob does not hold together.
-pub fn load_weights(
-    source: &NetParameter,
-    net: &Net,
-    params: &mut Params,
-) -> Result<LoadReport> {
+pub fn load_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Result<LoadReport> {
     let report = copy_weights(source, net, params)?;
     let needs = || net.graph().nodes.iter().filter(|n| !n.params.is_empty());
     if report.copied == 0 && needs().next().is_some() {
@@ -109,11 +105,7 @@ pub fn load_weights(
 ///
 /// # Errors
 /// As [`load_weights`], but for the last case.
-pub fn copy_weights(
-    source: &NetParameter,
-    net: &Net,
-    params: &mut Params,
-) -> Result<LoadReport> {
+pub fn copy_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Result<LoadReport> {
     let nodes = &net.graph().nodes;
     let mut report = LoadReport::default();
     let mut copies: Vec<(ParamId, &BlobProto)> = Vec::new();

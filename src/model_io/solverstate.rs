@@ -105,9 +105,8 @@ pub fn write(
     resume: Resume,
 ) -> Result<()> {
     let number = |n: u64| {
-        i32::try_from(n).map_err(|_| {
-            Error::format(format!("a state file cannot hold iteration {n}"))
-        })
+        i32::try_from(n)
+            .map_err(|_| Error::format(format!("a state file cannot hold iteration {n}")))
     };
     let state = SolverState {
         iter: Some(number(iteration)?),

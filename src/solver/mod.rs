@@ -1,1 +1,339 @@
-//! Training.
+//! Training: a solver file's nets, the loop over them, and what is saved on the way.
+//!
+//! [`Solver::solve`] is `caffe train`: iterations of forward, backward and update, with tests, displays and snapshots
+//! in Caffe's order. One iteration is in `step`, the update in `update`, files in `snapshot`.
+
+mod evaluate;
+mod regularize;
+mod schedule;
+mod snapshot;
+mod sources;
+mod step;
+mod update;
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub use update::{RULES, Rule, Tick, UpdateRule};
+
+use crate::{
+    error::{Error, Result},
+    events::{Event, Observer},
+    load::LoadOptions,
+    model_io::caffemodel::{self, LoadReport},
+    net::{Keep, Net, NetOptions},
+    params::Params,
+    schema::{Phase, SolverParameter},
+};
+use schedule::Schedule;
+use sources::under;
+use update::Updater;
+
+/// How to make a solver.
+#[derive(Clone, Debug, Default)]
+pub struct SolverOptions {
+    /// Relative paths of nets, databases, weights and snapshots start here; empty means the working directory.
+    pub root: PathBuf,
+    /// The seed of all random numbers; goes before the solver file's `random_seed`.
+    pub seed: Option<u64>,
+    /// Which blobs stay readable after a pass.
+    pub keep: Keep,
+    /// How to read the net files.
+    pub load: LoadOptions,
+    /// The level that the training net is built at; 0 leaves it to the files.
+    pub level: i32,
+    /// Stages that the training net is built in, besides those of the files.
+    pub stages: Vec<String>,
+}
+
+/// What the caller wants after an iteration, or a pass of a test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// Go on.
+    #[default]
+    Continue,
+    /// Save a snapshot and go on.
+    Snapshot,
+    /// Stop; [`Solver::solve`] saves a snapshot first, unless `snapshot_after_train` is off.
+    Stop,
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Iterations done, those before a resume included.
+    pub iteration: u64,
+    /// The last smoothed loss.
+    pub loss: f32,
+    /// Ended by [`Action::Stop`].
+    pub stopped: bool,
+}
+
+/// A solver with its nets and weights.
+pub struct Solver {
+    /// The net that is trained.
+    pub net: Net,
+    /// The nets that are tested; they share the parameters of the layers that `net` has too.
+    pub test_nets: Vec<Net>,
+    /// All parameters.
+    pub params: Params,
+    param: SolverParameter,
+    options: SolverOptions,
+    seed: u64,
+    iteration: u64,
+    schedule: Schedule,
+    updater: Updater,
+    /// The last `average_loss` losses, oldest first.
+    losses: VecDeque<f32>,
+    /// Where the test nets stood before the test under way.
+    before_test: Option<Vec<snapshot::Position>>,
+    last_snapshot: Option<PathBuf>,
+    /// Numbers of the solver's message, checked.
+    every: Every,
+}
+
+/// Intervals and counts; 0 means never.
+#[derive(Clone, Copy, Debug)]
+struct Every {
+    max_iter: u64,
+    display: u64,
+    test: u64,
+    snapshot: u64,
+    average_loss: usize,
+}
+
+impl Every {
+    fn new(param: &SolverParameter) -> Result<Self> {
+        let count = |field: &str, n: i32| {
+            u64::try_from(n)
+                .map_err(|_| Error::param(field, format!("is {n}, must not be below 0")))
+        };
+        Ok(Self {
+            max_iter: count("max_iter", param.max_iter())?,
+            display: count("display", param.display())?,
+            test: count("test_interval", param.test_interval())?,
+            snapshot: count("snapshot", param.snapshot())?,
+            average_loss: usize::try_from(param.average_loss())
+                .ok()
+                .filter(|&n| n > 0)
+                .ok_or_else(|| {
+                    Error::param(
+                        "average_loss",
+                        format!("is {}, must be at least 1", param.average_loss()),
+                    )
+                })?,
+        })
+    }
+}
+
+/// Whether an interval, 0 for never, falls on this iteration.
+fn due(interval: u64, iteration: u64) -> bool {
+    interval != 0 && iteration.is_multiple_of(interval)
+}
+
+impl Solver {
+    /// Makes the solver of a message in current form (see [`crate::load::solver`]): its nets, filled, and with the
+    /// weights that its `weights` names.
+    ///
+    /// # Errors
+    /// `Param` with the field, for a solver message that makes no sense; else what reading and building nets and
+    /// reading weights has to say.
+    pub fn new(
+        mut param: SolverParameter,
+        options: SolverOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        if options.level != 0 || !options.stages.is_empty() {
+            let state = param.train_state.get_or_insert_default();
+            if options.level != 0 {
+                state.level = Some(options.level);
+            }
+            state.stage.extend(options.stages.iter().cloned());
+        }
+        observer.on(&Event::SolverInit { solver: &param });
+        let every = Every::new(&param)?;
+        let schedule = Schedule::new(&param)?;
+        if param.base_lr.is_none() {
+            observer.on(&Event::Warning(
+                "base_lr is not set: the rate is 0, nothing will be learned",
+            ));
+        }
+        snapshot::check(&param, &options)?;
+        let seed = seed(&param, &options, observer);
+        let Nets {
+            net,
+            test_nets,
+            params,
+        } = Nets::new(&param, &options, seed, observer)?;
+        let updater = Updater::new(&param, net.learnable(), &params)?;
+        let mut made = Self {
+            net,
+            test_nets,
+            params,
+            seed,
+            iteration: 0,
+            schedule,
+            updater,
+            losses: VecDeque::new(),
+            before_test: None,
+            last_snapshot: None,
+            every,
+            param,
+            options,
+        };
+        let names: Vec<String> = made
+            .param
+            .weights
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        for name in names {
+            made.load_weights(&under(&made.options.root, &name), observer)?;
+        }
+        observer.on(&Event::SolverReady {
+            net: made.net.name(),
+            lr_policy: made.param.lr_policy(),
+            max_iter: made.every.max_iter,
+        });
+        Ok(made)
+    }
+
+    /// The solver's message.
+    pub fn param(&self) -> &SolverParameter {
+        &self.param
+    }
+
+    /// Iterations done.
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// The seed in force.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Copies the weights of a file into the nets, by layer name.
+    ///
+    /// # Errors
+    /// As [`caffemodel::read`] and [`caffemodel::load_weights`].
+    pub fn load_weights(&mut self, path: &Path, observer: &mut dyn Observer) -> Result<LoadReport> {
+        let source = caffemodel::read(path)?;
+        let named = |error: Error| error.at(crate::error::Place::File(path.display().to_string()));
+        let report =
+            caffemodel::load_weights(&source, &self.net, &mut self.params).map_err(named)?;
+        // Test nets may have layers of their own.
+        for net in &self.test_nets {
+            caffemodel::copy_weights(&source, net, &mut self.params).map_err(named)?;
+        }
+        observer.on(&Event::Weights {
+            file: path,
+            copied: report.copied,
+            ignored: &report.ignored,
+            untouched: &report.untouched,
+        });
+        Ok(report)
+    }
+
+    /// The mean of the last losses.
+    fn smoothed_loss(&self) -> f32 {
+        if self.losses.is_empty() {
+            return 0.0;
+        }
+        let sum: f64 = self.losses.iter().map(|&l| f64::from(l)).sum();
+        (sum / self.losses.len() as f64) as f32
+    }
+
+    fn note_loss(&mut self, loss: f32) {
+        while self.losses.len() >= self.every.average_loss {
+            self.losses.pop_front();
+        }
+        self.losses.push_back(loss);
+    }
+}
+
+fn seed(param: &SolverParameter, options: &SolverOptions, observer: &mut dyn Observer) -> u64 {
+    let told = options
+        .seed
+        .or_else(|| u64::try_from(param.random_seed()).ok());
+    told.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seed = now.map_or(0, |d| d.as_secs() ^ u64::from(d.subsec_nanos()) << 10);
+        // A number that `random_seed` can hold, and short enough to type.
+        let seed = seed % 1_000_000_000;
+        observer.on(&Event::Note(&format!(
+            "random_seed is not set; this run has {seed} (set random_seed: {seed} to repeat it)"
+        )));
+        seed
+    })
+}
+
+/// The nets of a solver with their parameters.
+struct Nets {
+    net: Net,
+    test_nets: Vec<Net>,
+    params: Params,
+}
+
+impl Nets {
+    fn new(
+        param: &SolverParameter,
+        options: &SolverOptions,
+        seed: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let (train, tests) = (sources::train(param)?, sources::test(param)?);
+        let mut params = Params::new();
+        observer.on(&Event::TrainNet { file: train.file() });
+        let file = train.load(options, Phase::Train, param.train_state.as_ref(), observer)?;
+        let common = NetOptions {
+            root: options.root.clone(),
+            seed,
+            keep: options.keep,
+            ..NetOptions::default()
+        };
+        let net = Net::new(
+            &file.net,
+            &mut params,
+            &NetOptions {
+                backward: true,
+                locate: Some(&|layer, field| file.place(layer, field)),
+                ..common.clone()
+            },
+            observer,
+        )?;
+        let mut test_nets = Vec::with_capacity(tests.len());
+        for (index, source) in tests.iter().enumerate() {
+            observer.on(&Event::TestNet {
+                index,
+                file: source.file(),
+            });
+            let over = param.test_state.get(index);
+            let file = source.load(options, Phase::Test, over, observer)?;
+            let mut test_net = Net::new(
+                &file.net,
+                &mut params,
+                &NetOptions {
+                    share: Some(&net),
+                    locate: Some(&|layer, field| file.place(layer, field)),
+                    ..common.clone()
+                },
+                observer,
+            )?;
+            if param.debug_info() {
+                test_net.set_debug(true);
+            }
+            test_nets.push(test_net);
+        }
+        Ok(Self {
+            net,
+            test_nets,
+            params,
+        })
+    }
+}

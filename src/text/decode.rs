@@ -217,10 +217,7 @@ impl Decoder<'_> {
                 .count()
         };
         let ours = knows(descriptor);
-        let files = [
-            ("NetParameter", "a net"),
-            ("SolverParameter", "a solver's file"),
-        ];
+        let files = [("NetParameter", "a net"), ("SolverParameter", "a solver")];
         let pool = descriptor.parent_pool();
         let wanted = files.iter().find(|(name, _)| *name == descriptor.name());
         let other = files.iter().find(|(name, _)| *name != descriptor.name());
@@ -230,7 +227,7 @@ impl Decoder<'_> {
         {
             return Err(self
                 .schema(field.name_span, format!("this is {other}, not {wanted}"))
-                .help(format!("give the file of {wanted} here")));
+                .help(format!("{wanted} is wanted here")));
         }
         Ok(())
     }

@@ -100,6 +100,7 @@ pub(super) fn decode(field: &str, kind: &Kind, scalar: &Scalar) -> Result<Decode
                 None => Err(mismatch(field, kind, scalar)),
             }
         }
+        (Kind::String | Kind::Bytes, _) => Err(mismatch(field, kind, scalar)),
         (kind, ScalarKind::Number(token)) => match number::integer(token) {
             Some(value) => {
                 whole(kind, value).ok_or_else(|| out_of_range(field, kind, token, value))
@@ -179,7 +180,16 @@ fn mismatch(field: &str, kind: &Kind, scalar: &Scalar) -> Refusal {
             (token.clone(), Some(help))
         }
         ScalarKind::Number(token) => number_help(field, kind, token),
-        ScalarKind::Word(word) => (format!("'{word}'"), None),
+        ScalarKind::Word(word) => {
+            let meant = match word.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Some("true"),
+                "false" | "no" | "off" => Some("false"),
+                _ => None,
+            };
+            let help = meant.filter(|_| *kind == Kind::Bool);
+            let help = help.map(|meant| format!("write {field}: {meant}"));
+            (format!("'{word}'"), help)
+        }
     };
     Refusal::new(format!("'{field}' takes {}, not {found}", noun(kind)), help)
 }
@@ -201,7 +211,7 @@ fn number_help(field: &str, kind: &Kind, token: &str) -> (String, Option<String>
             format!("'{token}'"),
             token
                 .trim_start_matches('-')
-                .starts_with(|c: char| c == '0')
+                .starts_with('0')
                 .then(|| "a leading 0 means octal, 0x hexadecimal".into()),
         ),
     }

@@ -29,10 +29,8 @@ pub(super) fn explain(source: &Source, error: &PestError<Rule>) -> Error {
                 end: at,
             }));
     }
-    // Of a rule that starts with one other, pest tells the other.
-    let is_value = [Rule::number, Rule::digits, Rule::string, Rule::quoted]
-        .iter()
-        .any(|rule| expected.contains(rule));
+    // Of a rule that starts with one other, pest may tell the other.
+    let is_value = expected.contains(&Rule::number) || expected.contains(&Rule::digits);
     let name_is_read = expected.contains(&Rule::colon);
     let wanted = if name_is_read {
         format!("':' or '{{' after '{before}'")
@@ -51,9 +49,10 @@ pub(super) fn explain(source: &Source, error: &PestError<Rule>) -> Error {
     } else {
         "a field name".to_owned()
     };
-    let shown = match found {
-        "" => "the end of the file".to_owned(),
-        token => format!("'{token}'"),
+    let shown = match found.chars().next() {
+        None => "the end of the file".to_owned(),
+        Some(c) if is_invisible(c) => format!("the invisible character U+{:04X}", u32::from(c)),
+        Some(_) => format!("'{found}'"),
     };
     let error = Error::new(
         ErrorKind::Syntax,
@@ -83,6 +82,10 @@ fn before(source: &Source, at: usize) -> &str {
     let word = text.trim_end_matches(':').trim_end_matches(is_word).len();
     let last = text.chars().next_back().map_or(0, char::len_utf8);
     text.get(word.min(text.len() - last)..).unwrap_or_default()
+}
+
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{FEFF}')
 }
 
 fn is_word(c: char) -> bool {
@@ -126,11 +129,11 @@ fn help(source: &Source, at: usize, found: &str, name_is_read: bool) -> Option<S
         '/' if source.slice(at, at + 2) == "//" || source.slice(at, at + 2) == "/*" => {
             Some("a comment starts with '#'".into())
         }
-        '\u{FEFF}' | '\u{FFFD}' => Some("remove these bytes; they are not text".into()),
-        _ if first.is_whitespace() || first.is_control() => Some(format!(
-            "this is the invisible character U+{:04X}; remove it",
-            u32::from(first)
-        )),
+        '\u{FFFD}' => Some("remove these bytes; they are not text".into()),
+        _ if is_invisible(first) => Some("remove it, or put a space in its place".into()),
+        ']' if source.slice(0, at).trim_end().ends_with(',') => {
+            Some("remove the ',' before it".into())
+        }
         '$' | '@' | '%' => {
             Some("this looks like a template whose placeholders are not filled in".into())
         }

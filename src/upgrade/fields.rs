@@ -74,19 +74,16 @@ pub(super) fn batch_norms(net: &mut NetParameter) {
     }
 }
 
-/// Moves the four fields of transformation of a data parameter to the layer's `transform_param`.
-macro_rules! move_transform {
-    ($layer:expr, $param:ident) => {
-        if let Some(param) = &mut $layer.$param {
-            let old = TransformationParameter {
-                scale: param.scale.take(),
-                mean_file: param.mean_file.take(),
-                crop_size: param.crop_size.take(),
-                mirror: param.mirror.take(),
-                ..TransformationParameter::default()
-            };
-            merge($layer, old);
-        }
+/// Takes the four fields of transformation out of a data parameter, if there is one.
+macro_rules! take_transform {
+    ($param:expr) => {
+        $param.as_mut().map(|param| TransformationParameter {
+            scale: param.scale.take(),
+            mean_file: param.mean_file.take(),
+            crop_size: param.crop_size.take(),
+            mirror: param.mirror.take(),
+            ..TransformationParameter::default()
+        })
     };
 }
 
@@ -104,38 +101,40 @@ fn merge(layer: &mut V1LayerParameter, old: TransformationParameter) {
 /// In V1 layers `scale`, `mean_file`, `crop_size` and `mirror` once stood in the parameter of the data layer itself.
 pub(super) fn data_transforms(net: &mut NetParameter) {
     for layer in &mut net.layers {
-        match layer.r#type() {
-            LayerType::Data => move_transform!(layer, data_param),
-            LayerType::ImageData => move_transform!(layer, image_data_param),
-            LayerType::WindowData => move_transform!(layer, window_data_param),
-            _ => {}
-        }
+        let old = match layer.r#type() {
+            LayerType::Data => take_transform!(layer.data_param),
+            LayerType::ImageData => take_transform!(layer.image_data_param),
+            LayerType::WindowData => take_transform!(layer.window_data_param),
+            _ => None,
+        };
+        merge(layer, old.unwrap_or_default());
     }
 }
 
-/// In a current net Caffe's Data and ImageData layers do not read those four fields. So they are not moved, which would
-/// train another net than Caffe does; but whoever wrote them should know.
+/// In a current net Caffe's data layers do not read those four fields. So they are not moved, which would train another
+/// net than Caffe does; but whoever wrote them should know.
 pub(super) fn ignored_transforms(net: &NetParameter, notes: &mut Vec<String>) {
     for layer in &net.layer {
-        let data = layer.data_param.as_ref().map(|p| {
-            let set = (p.scale.is_some(), p.mean_file.is_some());
-            ("data_param", set, p.crop_size.is_some(), p.mirror.is_some())
-        });
-        let image = layer.image_data_param.as_ref().map(|p| {
-            let set = (p.scale.is_some(), p.mean_file.is_some());
+        let old = [
+            ("data_param", take_transform!(layer.data_param.clone())),
             (
                 "image_data_param",
-                set,
-                p.crop_size.is_some(),
-                p.mirror.is_some(),
-            )
-        });
-        for (param, (scale, mean_file), crop_size, mirror) in data.into_iter().chain(image) {
+                take_transform!(layer.image_data_param.clone()),
+            ),
+            (
+                "window_data_param",
+                take_transform!(layer.window_data_param.clone()),
+            ),
+        ];
+        for (param, old) in old
+            .iter()
+            .filter_map(|(name, old)| Some((name, old.as_ref()?)))
+        {
             let fields = [
-                ("scale", scale),
-                ("mean_file", mean_file),
-                ("crop_size", crop_size),
-                ("mirror", mirror),
+                ("scale", old.scale.is_some()),
+                ("mean_file", old.mean_file.is_some()),
+                ("crop_size", old.crop_size.is_some()),
+                ("mirror", old.mirror.is_some()),
             ];
             for (field, _) in fields.iter().filter(|(_, set)| *set) {
                 notes.push(format!(

@@ -1,0 +1,124 @@
+//! Tests: means of the outputs of a test net over `test_iter` passes.
+
+use super::{Action, Solver, snapshot::Position};
+use crate::{
+    error::{Error, Result},
+    events::{Event, Observer},
+};
+
+impl Solver {
+    /// Tests one net and returns its mean outputs in Caffe's order, an entry for each element of an output blob. The
+    /// test net's data goes on from where the last test left it.
+    ///
+    /// # Errors
+    /// `Param` where there is no such test net; else of the first layer that fails.
+    pub fn test(
+        &mut self,
+        index: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<(String, f32)>> {
+        let count = self.test_nets.len();
+        if index >= count {
+            return Err(Error::param(
+                "test_iter",
+                format!("there is no test net {index}, the solver has {count}"),
+            ));
+        }
+        let means = self.test_one(index, &mut || Action::Continue, observer)?;
+        Ok(means.unwrap_or_default())
+    }
+
+    /// Tests all nets; `true` where it was stopped. A stopped test leaves the nets' data where it was before.
+    pub(super) fn test_all(
+        &mut self,
+        control: &mut dyn FnMut() -> Action,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        let before: Vec<Position> = self.test_nets.iter().map(Position::of).collect();
+        self.before_test = Some(before);
+        let result = self.test_each(control, observer);
+        let before = self.before_test.take().unwrap_or_default();
+        let stopped = result?;
+        if stopped {
+            for (net, position) in self.test_nets.iter_mut().zip(&before) {
+                position.restore(net)?;
+            }
+            observer.on(&Event::Note("Test interrupted."));
+        }
+        Ok(stopped)
+    }
+
+    fn test_each(
+        &mut self,
+        control: &mut dyn FnMut() -> Action,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        for index in 0..self.test_nets.len() {
+            if self.test_one(index, control, observer)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// `None` where it was stopped.
+    fn test_one(
+        &mut self,
+        index: usize,
+        control: &mut dyn FnMut() -> Action,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<(String, f32)>>> {
+        observer.on(&Event::Testing {
+            iteration: self.iteration,
+            net: index,
+        });
+        let passes = self.param.test_iter.get(index).copied().unwrap_or(0);
+        let passes = u64::try_from(passes).unwrap_or(0);
+        let mut loss = 0.0;
+        let mut sums: Vec<f64> = Vec::new();
+        for pass in 0..passes {
+            match control() {
+                Action::Continue => {}
+                Action::Snapshot => self.try_snapshot(observer),
+                Action::Stop => return Ok(None),
+            }
+            let net = &mut self.test_nets[index];
+            loss += f64::from(net.forward(&mut self.params)?);
+            for line in net.take_debug() {
+                observer.on(&Event::Debug { line: &line });
+            }
+            let values = net.output_values().flat_map(|(_, _, view)| view.data);
+            if pass == 0 {
+                sums.extend(values.map(|&v| f64::from(v)));
+            } else {
+                for (sum, &v) in sums.iter_mut().zip(values) {
+                    *sum += f64::from(v);
+                }
+            }
+            observer.on(&Event::TestStep {
+                done: pass + 1,
+                of: passes,
+            });
+        }
+        let mean = |sum: f64| (sum / passes.max(1) as f64) as f32;
+        if self.param.test_compute_loss() {
+            observer.on(&Event::TestLoss { loss: mean(loss) });
+        }
+        let mut means = Vec::with_capacity(sums.len());
+        let names = self.test_nets[index]
+            .output_values()
+            .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)));
+        for (i, ((blob, loss_weight), &sum)) in names.zip(&sums).enumerate() {
+            let value = mean(sum);
+            observer.on(&Event::TestOutput {
+                net: index,
+                index: i,
+                blob,
+                value,
+                loss_weight,
+            });
+            means.push((blob.to_owned(), value));
+        }
+        Ok(Some(means))
+    }
+}
