@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "time",
     about: "measure each layer of a net, forward and backward",
     flags: &[
