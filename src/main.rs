@@ -1,4 +1,4 @@
-//! The program; everything it does is in [`cortado::cli`].
+//! The program: see [`cortado::cli`].
 
 fn main() -> std::process::ExitCode {
     cortado::cli::run(std::env::args_os())

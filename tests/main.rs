@@ -5,4 +5,7 @@ mod cli;
 mod golden;
 mod laws;
 mod layering;
+mod prototxt;
+mod runs;
+mod solver;
 mod support;

@@ -9,6 +9,7 @@ mod glog;
 mod nets;
 mod number;
 mod progress;
+pub mod quickstart;
 mod run;
 mod signals;
 mod table;
@@ -36,6 +37,7 @@ pub const COMMANDS: &[&Command] = &[
     &time::COMMAND,
     &run::COMMAND,
     &compare::COMMAND,
+    &quickstart::COMMAND,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.

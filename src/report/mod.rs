@@ -1,3 +1,7 @@
 //! Tables and pictures of nets and runs.
 
 pub mod compare;
+pub mod heatmap;
+mod lettering;
+pub mod metrics;
+pub mod palette;
