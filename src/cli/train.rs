@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "train",
     about: "train a net as a solver file says, or go on from weights or a snapshot",
     flags: &[
