@@ -6,7 +6,7 @@
 
 use crate::{
     error::{Error, Result},
-    graph::nearest,
+    nearest::nearest,
     schema::SolverParameter,
 };
 

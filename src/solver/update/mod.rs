@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use super::regularize::Regularizer;
 use crate::{
     error::{Error, ErrorKind, Result},
-    graph::nearest,
     model_io::caffemodel::legacy_equals,
+    nearest::nearest,
     params::{Param, ParamId, Params},
     schema::SolverParameter,
     tensor::{Shape, Tensor},
