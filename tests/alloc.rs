@@ -30,6 +30,7 @@ fn allocations(net: &Path, passes: usize) -> u64 {
         (0..passes).for_each(|_| pass());
         allocation_counter::measure(|| (0..passes).for_each(|_| pass())).count_total
     })
+    .unwrap()
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn threads_do_not_show() {
                 let (mut net, mut params) = case.net(Keep::All);
                 run(&mut net, &mut params, &case)
             })
+            .unwrap()
         };
         let one = with(1);
         for n in [2, 3] {

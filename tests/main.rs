@@ -1,7 +1,11 @@
 //! One binary for all tests that look at the whole; what a single file promises is tested at its own bottom.
 
 mod alloc;
+mod cli;
 mod golden;
 mod laws;
 mod layering;
+mod prototxt;
+mod runs;
+mod solver;
 mod support;

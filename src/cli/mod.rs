@@ -1,3 +1,160 @@
-//! The commands.
+//! The program: `cortado train|test|time|run|compare|quickstart`, with the flags, the log and the exit codes of Caffe's.
+//!
+//! A command is a row of [`COMMANDS`]; [`args`] reads the flags, [`ui`] is where all words go.
 
+pub mod args;
+pub mod command;
+mod compare;
+mod glog;
+mod nets;
+mod number;
+mod progress;
 pub mod quickstart;
+mod run;
+mod signals;
+mod table;
+mod test;
+mod time;
+mod train;
+pub mod ui;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use args::Args;
+pub use command::{Command, Status};
+pub use ui::Ui;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    nearest::nearest,
+    threads,
+};
+
+/// Every command, in the order of the help.
+pub const COMMANDS: &[&Command] = &[
+    &train::COMMAND,
+    &test::COMMAND,
+    &time::COMMAND,
+    &run::COMMAND,
+    &compare::COMMAND,
+];
+
+/// Runs the program with its arguments, the name it was called by first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match start(args.into_iter().collect()) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Failed) => ExitCode::FAILURE,
+        Err(error) if ui::closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            // Where standard error is closed too, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Vec<OsString>) -> Result<Status> {
+    let program = args
+        .first()
+        .and_then(|arg| Path::new(arg).file_stem())
+        .map_or_else(
+            || "cortado".to_owned(),
+            |s| s.to_string_lossy().into_owned(),
+        );
+    let mut args = args.get(1..).unwrap_or_default().to_vec();
+    let Some(at) = args::command_name(&args, COMMANDS) else {
+        return about(&program, &args);
+    };
+    let name = args.remove(at).to_string_lossy().into_owned();
+    match name.as_str() {
+        "help" => return about(&program, &["--help".into()]),
+        "version" => return about(&program, &["--version".into()]),
+        "device_query" => {
+            ui::write("no GPU is used: everything runs on the CPU\n")?;
+            return Ok(Status::Done);
+        }
+        _ => {}
+    }
+    let Some(&command) = COMMANDS.iter().find(|c| c.name == name) else {
+        return Err(unknown(&name, &program));
+    };
+    let line = args::normalise(&args, command, COMMANDS)?;
+    let clap = args::clap_command(command, &program);
+    let matches = match clap
+        .try_get_matches_from(std::iter::once(OsString::from(command.name)).chain(line.rest))
+    {
+        Ok(matches) => matches,
+        Err(error) => return told(&error),
+    };
+    let args = Args::new(matches, command.name, &program);
+    let count = args.number::<usize>("threads")?;
+    threads::configure(count).map_err(|why| Error::param("--threads", why))?;
+    let mut ui = Ui::new(args.switch("log"), args.switch("log_year_in_prefix"));
+    for note in &line.notes {
+        ui.warn(note);
+    }
+    if let Some(gpu) = args.text("gpu") {
+        ui.warn(&format!(
+            "-gpu {gpu}: this program computes on the CPU; the results are the same"
+        ));
+    }
+    threads::inside(|| (command.run)(&args, &mut ui))
+}
+
+fn unknown(name: &str, program: &str) -> Error {
+    let names = || COMMANDS.iter().map(|c| c.name);
+    let error = Error::new(ErrorKind::Param, format!("unknown command '{name}'"));
+    match nearest(name, names()) {
+        Some(near) => error.help(format!("did you mean '{program} {near}'?")),
+        None => error.help(format!(
+            "the commands are {}",
+            names().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+/// No command: the overview.
+fn about(program: &str, args: &[OsString]) -> Result<Status> {
+    let wants = |names: &[&str]| args.iter().any(|a| names.iter().any(|n| a == n));
+    if wants(&["--version", "-version", "-V"]) {
+        ui::write(&format!("cortado {}\n", env!("CARGO_PKG_VERSION")))?;
+        return Ok(Status::Done);
+    }
+    let mut text = format!(
+        "{}\n\nUsage: {program} <command> [flags]\n\nCommands:\n",
+        env!("CARGO_PKG_DESCRIPTION")
+    );
+    for command in COMMANDS {
+        text += &format!("  {:<12}{}\n", command.name, command.about);
+    }
+    text += &format!(
+        "\n'{program} <command> --help' tells the flags of a command. Flags may have one dash or two, as Caffe's.\n\
+         Called by the name caffe, it takes caffe's place in scripts.\n"
+    );
+    ui::write(&text)?;
+    let asked =
+        args.is_empty() || wants(&["--help", "-help", "-h", "--h", "-helpfull", "--helpfull"]);
+    if asked {
+        Ok(Status::Done)
+    } else {
+        Err(Error::new(ErrorKind::Param, "flags, but no command")
+            .help("name the command first: train, test, time or run"))
+    }
+}
+
+/// What clap has to say: help, the version, or what is wrong.
+fn told(error: &clap::Error) -> Result<Status> {
+    use clap::error::ErrorKind as Kind;
+    let text = error.render().to_string();
+    match error.kind() {
+        Kind::DisplayHelp | Kind::DisplayVersion => {
+            ui::write(&text)?;
+            Ok(Status::Done)
+        }
+        _ => Err(Error::new(
+            ErrorKind::Param,
+            text.trim_start_matches("error: ").trim_end(),
+        )),
+    }
+}

@@ -1,7 +1,5 @@
 //! What the kernels' tests share: data, comparison, and the law of threads.
 
-use crate::threads::with_threads;
-
 /// `len` values in [-1, 1), the same for the same seed.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -28,10 +26,14 @@ pub(crate) fn assert_close(got: &[f32], want: &[f32], tol: f32, what: &str) {
 
 /// Panics unless `f` gives the same bits with 1, 2 and 3 threads; returns them.
 pub(crate) fn same_bits(what: &str, f: impl Fn() -> Vec<f32> + Sync) -> Vec<f32> {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(&f)
+    };
     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    let one = with_threads(1, &f).unwrap();
+    let one = run(1);
     for n in [2, 3] {
-        let other = with_threads(n, &f).unwrap();
+        let other = run(n);
         assert!(
             bits(&one) == bits(&other),
             "{what}: 1 and {n} threads differ"

@@ -11,6 +11,7 @@ mod kind;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use crate::rng::Rng;
 pub use def::LayerDef;
 pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};
 pub use kind::{Arity, LayerType, Role};

@@ -57,7 +57,10 @@ pub fn read_from(reader: impl Read + Seek) -> Result<BTreeMap<String, Tensor>> {
 }
 
 /// Reads one `.npy`.
-fn read_npy(reader: &mut impl Read) -> Result<Tensor> {
+///
+/// # Errors
+/// As [`read_npz`].
+pub fn read_npy(reader: &mut impl Read) -> Result<Tensor> {
     let Header {
         number,
         fortran,

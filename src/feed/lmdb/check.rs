@@ -20,8 +20,10 @@ const MAGIC: u32 = 0xBEEF_C0DE;
 const VERSION: u32 = 1;
 const META_BYTES: usize = 152;
 const META_FLAG: u16 = 0x08;
-/// Several values under one key.
-const DUP_SORT: u16 = 0x04;
+/// Keys compared backwards or as integers; any other flag of a table means several values under one key.
+const KEY_ORDERS: u16 = 0x02 | 0x08;
+/// Up to this length every page is checked; beyond, a disk could take minutes.
+const WALKED: u64 = 1 << 30;
 
 /// What a meta page says.
 struct Meta {
@@ -70,7 +72,7 @@ pub(super) fn check(file: &mut File) -> Result<u64> {
     } else {
         first
     };
-    if now.flags & DUP_SORT != 0 {
+    if now.flags & !KEY_ORDERS != 0 {
         return Err(Error::unsupported(
             "the database keeps several values under one key, which Caffe's never do",
         ));
@@ -80,11 +82,17 @@ pub(super) fn check(file: &mut File) -> Result<u64> {
         .checked_add(1)
         .and_then(|pages| pages.checked_mul(now.page_size))
         .ok_or_else(|| foreign("its last page has an impossible number"))?;
-    // Pages at the end that were given up again may be missing from a whole file; then its records are followed.
-    let whole = length >= size
-        || (length % now.page_size == 0 && walk::whole(file, length, &now).map_err(unreadable)?);
-    if !whole {
+    // Pages at the end that were given up again may be missing from a whole file; then its records are followed. So
+    // they are where that costs little.
+    if length % now.page_size != 0 {
         return Err(cut(length, Some(size)));
+    }
+    if length < size || length <= WALKED {
+        match walk::find_bad_page(file, length, &now).map_err(unreadable)? {
+            Some(_) if length < size => return Err(cut(length, Some(size))),
+            Some(page) => return Err(damaged(page)),
+            None => {}
+        }
     }
     Ok(length.max(size))
 }
@@ -125,7 +133,7 @@ fn meta(page: &[u8; META_BYTES]) -> Result<Meta> {
         ))
         .help("write it again with LMDB 0.9, which Caffe uses"));
     }
-    if !meta.page_size.is_power_of_two() || !(256..=65536).contains(&meta.page_size) {
+    if !meta.page_size.is_power_of_two() || !(256..=32768).contains(&meta.page_size) {
         return Err(foreign("its page size makes no sense"));
     }
     Ok(meta)
@@ -134,6 +142,13 @@ fn meta(page: &[u8; META_BYTES]) -> Result<Meta> {
 fn foreign(why: &str) -> Error {
     Error::format(format!("the file is no LMDB that can be read here: {why}"))
         .help("name a database written by Caffe's convert_imageset or a like tool")
+}
+
+fn damaged(page: u64) -> Error {
+    Error::format(format!(
+        "the database file is damaged: page {page} is not what its place in the tree asks for"
+    ))
+    .help("copy or write the database again; a copy may have been interrupted")
 }
 
 fn cut(length: u64, needed: Option<u64>) -> Error {

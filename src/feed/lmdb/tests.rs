@@ -194,6 +194,30 @@ fn pages_at_the_end_that_nothing_uses_may_be_missing() {
 }
 
 #[test]
+fn a_hole_in_the_file_is_found_before_lmdb_meets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    database(dir.path(), "db", 200, 300);
+    let path = dir.path().join("db/data.mdb");
+    let whole = fs::read(&path).unwrap();
+    let mut refusals = 0;
+    for page in 2..whole.len() / 4096 {
+        let mut holed = whole.clone();
+        holed[page * 4096..][..4096].fill(0);
+        fs::write(&path, &holed).unwrap();
+        // A page that no record needs may be anything.
+        match LmdbSource::open(dir.path(), "db") {
+            Ok(mut source) => assert_eq!(take(&mut source, 200)[199].2, 199),
+            Err(error) => {
+                let words = format!("page {page} is not");
+                assert!(error.message().contains(&words), "{error}");
+                refusals += 1;
+            }
+        }
+    }
+    assert!(refusals > 10, "{refusals}");
+}
+
+#[test]
 fn foreign_files_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("db");

@@ -10,9 +10,10 @@ use super::geometry::{ConvShape, Dims};
 
 /// col\[r\]\[s − cols.start\] = the pixel that tap r sees for output pixel s, 0 in the padding.
 ///
-/// `image` holds the input channels of one group, `col` col_rows × cols.len() floats.
+/// `image` holds some input channels, `col` as many times kernel × cols.len() floats.
 pub(super) fn im2col(s: &ConvShape, image: &[f32], cols: Range<usize>, col: &mut [f32]) {
-    for_each_tap(s, |row, channel, tap| {
+    let channels = image.len() / s.in_spatial();
+    for_each_tap(s, channels, |row, channel, tap| {
         let plane = &image[channel * s.in_spatial()..][..s.in_spatial()];
         let out = &mut col[row * cols.len()..][..cols.len()];
         if let Some(shift) = tap.plane_shift {
@@ -53,7 +54,8 @@ pub(super) fn im2col(s: &ConvShape, image: &[f32], cols: Range<usize>, col: &mut
 ///
 /// `col` is scratch afterwards.
 pub(super) fn col2im(s: &ConvShape, col: &mut [f32], cols: Range<usize>, image: &mut [f32]) {
-    for_each_tap(s, |row, channel, tap| {
+    let channels = image.len() / s.in_spatial();
+    for_each_tap(s, channels, |row, channel, tap| {
         let plane = &mut image[channel * s.in_spatial()..][..s.in_spatial()];
         let from = &mut col[row * cols.len()..][..cols.len()];
         if let Some(shift) = tap.plane_shift {
@@ -98,7 +100,7 @@ struct Tap {
 
 type SmallOffsets = smallvec::SmallVec<[isize; 4]>;
 
-fn for_each_tap(s: &ConvShape, mut f: impl FnMut(usize, usize, &Tap)) {
+fn for_each_tap(s: &ConvShape, channels: usize, mut f: impl FnMut(usize, usize, &Tap)) {
     let last = s.kernel.len() - 1;
     let (width, out_width) = (s.input[last], s.output[last]);
     let offset = |axis: usize, k: usize| (k * s.dilation[axis]) as isize - s.pad[axis] as isize;
@@ -118,7 +120,7 @@ fn for_each_tap(s: &ConvShape, mut f: impl FnMut(usize, usize, &Tap)) {
             outer,
             inner,
         };
-        for channel in 0..s.in_channels / s.groups {
+        for channel in 0..channels {
             f(channel * taps + tap, channel, &t);
         }
         count_up(&mut at, &s.kernel);

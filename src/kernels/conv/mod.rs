@@ -19,7 +19,6 @@ mod split;
 use rayon::prelude::*;
 
 pub use geometry::{ConvParams, ConvShape, Dims};
-use im2col::{col2im, im2col};
 use split::Split;
 
 use super::{
@@ -86,7 +85,7 @@ pub fn forward(
                     if s.is_pointwise() {
                         split.multiply(&g.ldb(pixels), w, &x[cols.start..], y);
                     } else {
-                        im2col(s, x, cols, col);
+                        split.columns(s, x, cols, col);
                         split.multiply(&g, w, col, y);
                     }
                 }
@@ -123,7 +122,7 @@ pub fn backward_data(s: &ConvShape, w: &[f32], dy: &[f32], dx: &mut [f32], works
                         split.multiply(&g.ldc(pixels), w, dy, &mut dx[cols.start..]);
                     } else {
                         split.multiply(&g, w, dy, col);
-                        col2im(s, col, cols, dx);
+                        split.add_columns(s, col, cols, dx);
                     }
                 }
             }
@@ -164,7 +163,7 @@ pub fn backward_weights(
                     if s.is_pointwise() {
                         split.transpose(&x[start..], (rows, len), pixels, turned);
                     } else {
-                        im2col(s, x, cols, col);
+                        split.columns(s, x, cols, col);
                         split.transpose(col, (rows, len), len, turned);
                     }
                     split.multiply(&g, diff, turned, partial);

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::ConvShape;
+use super::{
+    ConvShape,
+    im2col::{col2im, im2col},
+};
 use crate::kernels::{
     gemm::{Gemm, gemm, gemm_serial},
     transpose, transpose_serial,
@@ -103,6 +106,36 @@ impl Split {
         &piece[piece.len() - self.partial_len..]
     }
 
+    /// [`im2col`] of one strip.
+    pub(super) fn columns(&self, s: &ConvShape, x: &[f32], cols: Range<usize>, col: &mut [f32]) {
+        let [plane, rows] = channel_lens(s, &cols);
+        if self.shared {
+            x.par_chunks(plane)
+                .zip(col.par_chunks_mut(rows))
+                .for_each(|(x, col)| im2col(s, x, cols.clone(), col));
+        } else {
+            im2col(s, x, cols, col);
+        }
+    }
+
+    /// [`col2im`] of one strip.
+    pub(super) fn add_columns(
+        &self,
+        s: &ConvShape,
+        col: &mut [f32],
+        cols: Range<usize>,
+        x: &mut [f32],
+    ) {
+        let [plane, rows] = channel_lens(s, &cols);
+        if self.shared {
+            x.par_chunks_mut(plane)
+                .zip(col.par_chunks_mut(rows))
+                .for_each(|(x, col)| col2im(s, col, cols.clone(), x));
+        } else {
+            col2im(s, col, cols, x);
+        }
+    }
+
     /// The transpose of one strip.
     pub(super) fn transpose(&self, a: &[f32], dims: (usize, usize), lda: usize, out: &mut [f32]) {
         if self.shared {
@@ -148,4 +181,10 @@ impl Split {
         assert!(workspace.len() >= len, "workspace is too short");
         workspace[..len].par_chunks_exact_mut(self.piece_len())
     }
+}
+
+/// Floats of one channel of the image, and of its rows in the column matrix.
+fn channel_lens(s: &ConvShape, cols: &Range<usize>) -> [usize; 2] {
+    let taps = s.kernel.iter().product::<usize>();
+    [s.in_spatial(), taps * cols.len()]
 }

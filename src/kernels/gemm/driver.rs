@@ -95,7 +95,8 @@ fn scale(beta: f32, block: &mut Block<'_>) {
 
 fn check(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &[f32]) {
     let holds = |slice: &[f32], rows: usize, cols: usize, ld: usize| {
-        rows == 0 || cols == 0 || (ld >= cols && slice.len() >= (rows - 1) * ld + cols)
+        let needed = || (rows - 1).checked_mul(ld)?.checked_add(cols);
+        rows == 0 || cols == 0 || (ld >= cols && needed().is_some_and(|len| len <= slice.len()))
     };
     let (m, n, k) = (g.m, g.n, g.k);
     let (a_rows, a_cols) = if g.trans_a { (k, m) } else { (m, k) };

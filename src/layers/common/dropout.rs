@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     layer::{
-        Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Sharing, Traits,
+        Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Rng, Sharing,
+        Traits,
     },
-    rng::Rng,
     tensor::Shape,
 };
 

@@ -1,6 +1,16 @@
-//! Losses, and the measurements beside them.
+//! Losses and measurements.
 
 use crate::layer::LayerType;
 
+mod accuracy;
+mod euclidean_loss;
+mod labels;
+mod normalize;
+mod softmax_with_loss;
+
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[];
+pub(super) const TYPES: &[&LayerType] = &[
+    &accuracy::TYPE,
+    &euclidean_loss::TYPE,
+    &softmax_with_loss::TYPE,
+];

@@ -61,13 +61,12 @@ impl Layer for Concat {
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let parts: Vec<_> = io
+        let parts = io
             .bottoms
             .iter()
-            .zip(&self.runs)
-            .map(|(x, &run)| (Some(x.data), run))
-            .collect();
-        join(io.tops[0].data, &parts);
+            .map(|&x| Some(x))
+            .zip(self.runs.iter().copied());
+        join(io.tops[0].data, self.runs.iter().sum(), parts);
         Ok(())
     }
 

@@ -77,21 +77,21 @@ impl Eltwise {
 
     fn max(&mut self, bottoms: &[View<'_>], y: &mut [f32]) {
         let run = |((i, y), taken): ((usize, &mut [f32]), &mut [u32])| {
-            let at = |b: usize| &bottoms[b].data[i * CHUNK..][..y.len()];
+            let n = y.len();
+            let at = |b: usize| &bottoms[b].data[i * CHUNK..][..n];
             let (first, second) = (at(0), at(1));
-            let mut rest: Vec<&[f32]> = Vec::new();
-            rest.extend((2..bottoms.len()).map(at));
-            for j in 0..y.len() {
+            for j in 0..n {
                 (y[j], taken[j]) = if first[j] > second[j] {
                     (first[j], 0)
                 } else {
                     (second[j], 1)
                 };
             }
-            for (b, x) in (2..).zip(rest) {
-                for j in 0..y.len() {
+            for b in 2..bottoms.len() {
+                let x = at(b);
+                for j in 0..n {
                     if x[j] > y[j] {
-                        (y[j], taken[j]) = (x[j], b);
+                        (y[j], taken[j]) = (x[j], b as u32);
                     }
                 }
             }

@@ -121,13 +121,8 @@ impl Layer for Slice {
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
         if let Some(dx) = &mut io.bottom_diffs[0] {
-            let parts: Vec<_> = io
-                .top_diffs
-                .iter()
-                .zip(&self.runs)
-                .map(|(dy, &run)| (dy.map(|dy| dy.data), run))
-                .collect();
-            join(dx.data, &parts);
+            let parts = io.top_diffs.iter().copied().zip(self.runs.iter().copied());
+            join(dx.data, self.runs.iter().sum(), parts);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use crate::{
     error::{Error, Result},
     layer::LayerDef,
-    tensor::Shape,
+    tensor::{Shape, View},
 };
 
 /// The axis as the prototxt tells it: `axis`, negative from the end, or the old unsigned name of the same thing.
@@ -56,18 +56,22 @@ impl Axis {
     }
 }
 
-/// Writes the whole from its parts, each with its length of a row; a part that is not there counts as zeros.
-pub(super) fn join(whole: &mut [f32], parts: &[(Option<&[f32]>, usize)]) {
-    let width: usize = parts.iter().map(|&(_, run)| run).sum();
+/// Writes the whole, with rows of `width`, from its parts, each with its length of a row; a part that is not there
+/// counts as zeros.
+pub(super) fn join<'a>(
+    whole: &mut [f32],
+    width: usize,
+    parts: impl Iterator<Item = (Option<View<'a>>, usize)> + Clone,
+) {
     if width == 0 {
         return;
     }
     for (row, whole) in whole.chunks_exact_mut(width).enumerate() {
         let mut rest = whole;
-        for &(part, run) in parts {
+        for (part, run) in parts.clone() {
             let (strip, after) = rest.split_at_mut(run);
             match part {
-                Some(part) => strip.copy_from_slice(&part[row * run..][..run]),
+                Some(part) => strip.copy_from_slice(&part.data[row * run..][..run]),
                 None => strip.fill(0.0),
             }
             rest = after;
@@ -88,17 +92,20 @@ pub(super) fn cut(whole: &[f32], width: usize, offset: usize, run: usize, part: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::testing::tensor;
 
     #[test]
     fn join_and_cut_are_inverse() {
-        let (a, b) = ([1.0, 2.0, 5.0, 6.0], [3.0, 7.0]);
+        let a = tensor(&[2, 2], &[1.0, 2.0, 5.0, 6.0]);
+        let b = tensor(&[2, 1], &[3.0, 7.0]);
         let mut whole = [0.0; 6];
-        join(&mut whole, &[(Some(&a), 2), (Some(&b), 1)]);
+        let parts = [(Some(a.view()), 2), (Some(b.view()), 1)];
+        join(&mut whole, 3, parts.into_iter());
         assert_eq!(whole, [1.0, 2.0, 3.0, 5.0, 6.0, 7.0]);
         let mut part = [0.0; 2];
         cut(&whole, 3, 2, 1, &mut part);
-        assert_eq!(part, b);
-        join(&mut whole, &[(None, 2), (Some(&b), 1)]);
+        assert_eq!(part, [3.0, 7.0]);
+        join(&mut whole, 3, [(None, 2), (Some(b.view()), 1)].into_iter());
         assert_eq!(whole, [0.0, 0.0, 3.0, 0.0, 0.0, 7.0]);
     }
 }

@@ -62,7 +62,8 @@ pub(in crate::kernels::gemm) fn for_each_block(
     if m == 0 || n == 0 {
         return;
     }
-    assert!(rows > 0 && cols > 0 && ldc >= n && c.len() >= (m - 1) * ldc + n);
+    let needed = (m - 1).checked_mul(ldc).and_then(|len| len.checked_add(n));
+    assert!(rows > 0 && cols > 0 && ldc >= n && needed.is_some_and(|len| len <= c.len()));
     let (down, across) = (m.div_ceil(rows), n.div_ceil(cols));
     let start = Start(c.as_mut_ptr());
     let start = &start;

@@ -18,8 +18,13 @@ pub(in crate::kernels::gemm) fn multiply(
     let a = &a[block.rows.start * rsa..];
     let b = &b[block.cols.start * csb..];
     assert!(m > 0 && n > 0 && k > 0);
-    assert!((m - 1) * rsa + (k - 1) * csa < a.len());
-    assert!((k - 1) * rsb + (n - 1) * csb < b.len());
+    let inside = |len: usize, rows: usize, rs: usize, cols: usize, cs: usize| {
+        let (down, across) = ((rows - 1).checked_mul(rs), (cols - 1).checked_mul(cs));
+        let last = down.zip(across).and_then(|(d, a)| d.checked_add(a));
+        last.is_some_and(|last| last < len)
+    };
+    assert!(inside(a.len(), m, rsa, k, csa));
+    assert!(inside(b.len(), k, rsb, n, csb));
     let (c, ldc) = block.as_mut_ptr();
     // SAFETY: the two asserts keep the last element read of A and of B inside their slices (offsets grow with both
     // indices, and a slice's length fits isize). The block is m×n elements of C, exclusively ours, rows ldc apart.

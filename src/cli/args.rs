@@ -1,0 +1,480 @@
+//! Command lines as gflags reads them, made into what clap reads.
+//!
+//! `-solver=s`, `--solver s`, `-log`, `-log=false` and `-nolog` are all one notation here, before or after the name of
+//! the command; the tables of [`Flag`]s say which flags take a value.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, builder::BoolishValueParser};
+
+use super::command::Command;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    nearest::nearest,
+};
+
+/// A flag of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, without dashes and with underscores.
+    pub name: &'static str,
+    /// What its value is, in the help; `None` for a switch.
+    pub value: Option<&'static str>,
+    /// What it does.
+    pub help: &'static str,
+    /// May be given more than once.
+    pub many: bool,
+    /// Not in the help.
+    pub hidden: bool,
+}
+
+impl Flag {
+    /// A flag with a value.
+    pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value: Some(value),
+            help,
+            many: false,
+            hidden: false,
+        }
+    }
+
+    /// A flag that is on or off.
+    pub const fn switch(name: &'static str, help: &'static str) -> Self {
+        Self {
+            name,
+            value: None,
+            help,
+            many: false,
+            hidden: false,
+        }
+    }
+
+    /// May be given more than once.
+    #[must_use]
+    pub const fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
+
+    /// Accepted, and not shown.
+    #[must_use]
+    pub const fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.name)
+            .long(self.name)
+            .help(self.help)
+            .hide(self.hidden);
+        match self.value {
+            Some(value) => {
+                let arg = arg
+                    .value_name(value)
+                    .value_parser(clap::builder::OsStringValueParser::new());
+                if self.many {
+                    arg.action(ArgAction::Append)
+                } else {
+                    arg.action(ArgAction::Set).overrides_with(self.name)
+                }
+            }
+            None => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .hide_possible_values(true)
+                .value_name("BOOL")
+                .overrides_with(self.name)
+                .value_parser(BoolishValueParser::new()),
+        }
+    }
+}
+
+/// Flags of every command.
+pub const COMMON: &[Flag] = &[
+    Flag::value(
+        "threads",
+        "N",
+        "Threads to compute with (default: one a core); the numbers do not depend on it",
+    ),
+    Flag::switch(
+        "strict",
+        "A field that Caffe does not have is an error, also where it is no near miss",
+    ),
+    Flag::switch(
+        "log",
+        "Write Caffe's log lines instead of progress bars; the default where stderr is no terminal",
+    ),
+    Flag::switch(
+        "log_year_in_prefix",
+        "Start log lines with the year, as newer glog does (I20261231 instead of I1231)",
+    ),
+    Flag::value(
+        "gpu",
+        "IDS",
+        "Accepted for scripts written for Caffe; everything runs on the CPU",
+    ),
+];
+
+/// What glog and gflags themselves took: accepted, without effect, so that scripts go on working.
+const GLOG: &[Flag] = &[
+    Flag::switch("logtostderr", "").hidden(),
+    Flag::switch("alsologtostderr", "").hidden(),
+    Flag::switch("colorlogtostderr", "").hidden(),
+    Flag::switch("log_prefix", "").hidden(),
+    Flag::value("log_dir", "DIR", "").hidden(),
+    Flag::value("minloglevel", "N", "").hidden(),
+    Flag::value("stderrthreshold", "N", "").hidden(),
+    Flag::value("v", "N", "").hidden(),
+    Flag::value("vmodule", "LIST", "").hidden(),
+];
+
+/// Flags that Caffe's program knows in every command, used there or not.
+const CAFFE: &[&str] = &[
+    "gpu",
+    "solver",
+    "model",
+    "phase",
+    "level",
+    "stage",
+    "snapshot",
+    "weights",
+    "iterations",
+    "sigint_effect",
+    "sighup_effect",
+];
+
+/// All flags of a command.
+pub(crate) fn flags(command: &Command) -> impl Iterator<Item = &'static Flag> + use<> {
+    command.flags.iter().chain(COMMON).chain(GLOG)
+}
+
+/// A command's clap form.
+pub(crate) fn clap_command(command: &Command, program: &str) -> clap::Command {
+    clap::Command::new(command.name)
+        .about(command.about)
+        .bin_name(format!("{program} {}", command.name))
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(false)
+        .args(flags(command).map(Flag::arg))
+        .after_help(format!(
+            "Examples:\n{}\n\nFlags may have one dash or two: -threads=2, --threads 2.",
+            command.examples.replace("cortado ", &format!("{program} "))
+        ))
+}
+
+/// A command line in one notation.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Line {
+    /// The first word that is no flag and no value of one.
+    pub(crate) command: Option<OsString>,
+    /// Flags as `--name=value` or `--name`, and other words.
+    pub(crate) rest: Vec<OsString>,
+    /// What was left out, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+fn split(arg: &OsStr) -> Option<(String, Option<OsString>)> {
+    let bytes = arg.as_encoded_bytes();
+    let body = bytes
+        .strip_prefix(b"--")
+        .or_else(|| bytes.strip_prefix(b"-"))?;
+    if body.is_empty() || !body[0].is_ascii_alphabetic() {
+        return None;
+    }
+    let end = body.iter().position(|&b| b == b'=').unwrap_or(body.len());
+    let name = std::str::from_utf8(&body[..end]).ok()?.replace('-', "_");
+    let value = (end < body.len()).then(|| cut(arg, bytes.len() - body.len() + end + 1));
+    Some((name, value))
+}
+
+/// What follows an ASCII byte, also where the rest is not UTF-8.
+fn cut(arg: &OsStr, from: usize) -> OsString {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt as _;
+        OsStr::from_bytes(&arg.as_bytes()[from..]).to_owned()
+    }
+    #[cfg(not(unix))]
+    {
+        let text = arg.to_string_lossy();
+        text.get(from..).unwrap_or_default().into()
+    }
+}
+
+/// Finds the command in a line: flags may stand before it.
+pub(crate) fn command_name(args: &[OsString], all: &[&Command]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(arg) = args.get(at) {
+        match split(arg) {
+            None => return Some(at),
+            Some((name, value)) => {
+                let takes = value.is_none()
+                    && all
+                        .iter()
+                        .flat_map(|c| flags(c))
+                        .any(|f| f.name == name && f.value.is_some());
+                at += 1 + usize::from(takes);
+            }
+        }
+    }
+    None
+}
+
+/// Brings the flags of a command into one notation.
+///
+/// # Errors
+/// `Param` for a flag that the command does not have, or that has no value.
+pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) -> Result<Line> {
+    let mut line = Line::default();
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        let Some((name, value)) = split(arg) else {
+            return Err(Error::new(
+                ErrorKind::Param,
+                format!("'{}' is no flag", arg.to_string_lossy()),
+            )
+            .help(format!(
+                "name what it is: {} takes {}",
+                command.name,
+                names(command).join(", ")
+            )));
+        };
+        if matches!(
+            name.as_str(),
+            "help" | "h" | "version" | "V" | "helpfull" | "helpshort"
+        ) {
+            let plain = if name.starts_with(['v', 'V']) {
+                "--version"
+            } else {
+                "--help"
+            };
+            line.rest.push(plain.into());
+            continue;
+        }
+        let found = flags(command).find(|f| f.name == name);
+        let negated = name
+            .strip_prefix("no")
+            .and_then(|rest| flags(command).find(|f| f.value.is_none() && f.name == rest));
+        let flag = match (found, negated) {
+            (Some(flag), _) => flag,
+            (None, Some(flag)) => {
+                line.rest.push(format!("--{}=false", flag.name).into());
+                continue;
+            }
+            (None, None) if CAFFE.contains(&name.as_str()) => {
+                if value.is_none() {
+                    args.next();
+                }
+                line.notes
+                    .push(format!("{} makes no use of --{name}", command.name));
+                continue;
+            }
+            (None, None) => return Err(unknown(&name, command, all)),
+        };
+        let mut joined = OsString::from(format!("--{}", flag.name));
+        match (flag.value, value) {
+            (Some(_), Some(value)) => {
+                joined.push("=");
+                joined.push(value);
+            }
+            (Some(what), None) => {
+                let known = |arg: &OsString| {
+                    split(arg).is_some_and(|(n, _)| flags(command).any(|f| f.name == n))
+                };
+                match args.next_if(|next| !known(next)) {
+                    Some(value) => {
+                        joined.push("=");
+                        joined.push(value);
+                    }
+                    None => {
+                        return Err(Error::new(
+                            ErrorKind::Param,
+                            format!("--{name} needs a value"),
+                        )
+                        .help(format!("write --{name}={what}")));
+                    }
+                }
+            }
+            (None, Some(value)) => {
+                joined.push("=");
+                joined.push(value);
+            }
+            (None, None) => {}
+        }
+        line.rest.push(joined);
+    }
+    Ok(line)
+}
+
+fn names(command: &Command) -> Vec<String> {
+    command
+        .flags
+        .iter()
+        .map(|f| format!("--{}", f.name))
+        .collect()
+}
+
+fn unknown(name: &str, command: &Command, all: &[&Command]) -> Error {
+    let error = Error::new(
+        ErrorKind::Param,
+        format!("{} has no flag --{name}", command.name),
+    );
+    let known = flags(command).filter(|f| !f.hidden).map(|f| f.name);
+    if let Some(near) = nearest(name, known) {
+        return error.help(format!("did you mean --{near}?"));
+    }
+    let others: Vec<&str> = all
+        .iter()
+        .filter(|c| c.flags.iter().any(|f| f.name == name))
+        .map(|c| c.name)
+        .collect();
+    if others.is_empty() {
+        error.help(format!("its flags are {}", names(command).join(", ")))
+    } else {
+        error.help(format!("it is a flag of {}", others.join(", ")))
+    }
+}
+
+/// The values of a command's flags.
+#[derive(Clone, Debug)]
+pub struct Args {
+    matches: ArgMatches,
+    command: &'static str,
+    program: String,
+}
+
+impl Args {
+    pub(crate) fn new(matches: ArgMatches, command: &'static str, program: &str) -> Self {
+        Self {
+            matches,
+            command,
+            program: program.to_owned(),
+        }
+    }
+
+    /// The name by which the program was called.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    fn raw(&self, name: &str) -> Option<&OsString> {
+        self.matches
+            .try_get_one::<OsString>(name)
+            .ok()
+            .flatten()
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether a switch is on.
+    pub fn switch(&self, name: &str) -> bool {
+        matches!(self.matches.try_get_one::<bool>(name), Ok(Some(true)))
+    }
+
+    /// A value as text; `None` where it was not given or is empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.raw(name).map(|v| v.to_string_lossy().into_owned())
+    }
+
+    /// A value as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.raw(name).map(PathBuf::from)
+    }
+
+    /// Every value of a flag that may be given more than once.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.matches
+            .try_get_many::<OsString>(name)
+            .ok()
+            .flatten()
+            .into_iter()
+            .flatten()
+            .map(|v| v.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// A value cut at commas.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.text(name)
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect()
+    }
+
+    /// A value cut at commas, as paths.
+    pub fn paths(&self, name: &str) -> Vec<PathBuf> {
+        self.list(name).into_iter().map(PathBuf::from).collect()
+    }
+
+    /// A value as a number.
+    ///
+    /// # Errors
+    /// `Param` where it is none.
+    pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        text.trim().parse().map(Some).map_err(|_| {
+            Error::param(
+                &format!("--{name}"),
+                format!("'{text}' is not a number that fits"),
+            )
+        })
+    }
+
+    /// A count of at least 1.
+    ///
+    /// # Errors
+    /// `Param` where it is something else.
+    pub fn count(&self, name: &str, default: usize) -> Result<usize> {
+        match self.number::<usize>(name)? {
+            None => Ok(default),
+            Some(0) => Err(Error::param(&format!("--{name}"), "must be at least 1")),
+            Some(n) => Ok(n),
+        }
+    }
+
+    /// One of some words.
+    ///
+    /// # Errors
+    /// `Param`, with the words, where it is none of them.
+    pub fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        match words
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(&text))
+        {
+            Some(&(_, value)) => Ok(Some(value)),
+            None => {
+                let known: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
+                Err(Error::param(
+                    &format!("--{name}"),
+                    format!("'{text}' is none of {}", known.join(", ")),
+                ))
+            }
+        }
+    }
+
+    /// A path that has to be there; `what` names it: "a solver definition".
+    ///
+    /// # Errors
+    /// `Param` with an example where it was not given.
+    pub fn need(&self, name: &str, what: &str, example: &str) -> Result<PathBuf> {
+        self.path(name).ok_or_else(|| {
+            Error::new(ErrorKind::Param, format!("{} needs {what}", self.command))
+                .help(format!("name it with --{name}: {} {example}", self.program))
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! Numbers as C++ streams print them, because readers of Caffe's logs expect them so.
+
+/// `%g`: six significant digits, no trailing zeros, an exponent where the number is very small or large.
+pub(crate) fn g(x: impl Into<f64>) -> String {
+    let x: f64 = x.into();
+    if x.is_nan() {
+        return if x.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
+    }
+    if x.is_infinite() {
+        return if x < 0.0 { "-inf" } else { "inf" }.to_owned();
+    }
+    let scientific = format!("{x:.5e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        let decimals = usize::try_from(5 - exponent).unwrap_or(0);
+        trim(&format!("{x:.decimals$}")).to_owned()
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
+    }
+}
+
+fn trim(digits: &str) -> &str {
+    if digits.contains('.') {
+        digits.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        digits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_printf_does() {
+        // The right column is what `printf "%g"` prints.
+        for (x, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (83.333_333, "83.3333"),
+            (0.012, "0.012"),
+            (1.581_770_1, "1.58177"),
+            (0.000_1, "0.0001"),
+            (0.000_099_999_99, "0.0001"),
+            (0.000_012_5, "1.25e-05"),
+            (123_456.7, "123457"),
+            (999_999.5, "1e+06"),
+            (1_234_567.0, "1.23457e+06"),
+            (-2.5e-30, "-2.5e-30"),
+            (1e100, "1e+100"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(g(x), text);
+        }
+        assert_eq!(g(0.1f32), "0.1");
+    }
+}

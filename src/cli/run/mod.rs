@@ -1,0 +1,142 @@
+//! `run`: a net forward, and backward if wanted, on the user's own input; every blob out.
+
+mod feed;
+mod output;
+
+use feed::Feed;
+use output::Output;
+
+use super::{
+    args::{Args, Flag},
+    command::{Command, Status},
+    nets::{self, Loaded, Wish},
+    number::g,
+    table::Table,
+    ui::Ui,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    net::{Keep, Net},
+    schema::Phase,
+    tensor::View,
+};
+
+/// The row of the table.
+pub const COMMAND: Command = Command {
+    name: "run",
+    about: "run a net on arrays, images or a database, and keep every blob",
+    flags: &[
+        nets::MODEL,
+        nets::WEIGHTS,
+        Flag::value(
+            "input",
+            "[BLOB=]FILE",
+            "What to feed: .npz, .npy, .png, .jpg or an LMDB; may be repeated, images of one blob make a batch",
+        )
+        .many(),
+        Flag::value("lmdb", "[BLOB=]DIR", "Feed the records of a database, batch by batch"),
+        Flag::switch("resize", "Resize images to what the net's input says"),
+        Flag::value(
+            "mean",
+            "FILE|VALUES",
+            "Subtract from images: a .binaryproto, or one number a channel (104,117,123)",
+        ),
+        Flag::value("scale", "X", "Multiply images by this, after the mean"),
+        Flag::value("output", "FILE", "Write blobs to this .npz"),
+        Flag::value("blobs", "NAMES", "Write only these blobs, separated by commas"),
+        Flag::switch(
+            "backward",
+            "Run backward too; writes diff/<blob> and grad_param/<layer>/<i> as well",
+        ),
+        Flag::value("iterations", "N", "How many batches to run (default 1)"),
+        nets::PHASE,
+        nets::LEVEL,
+        nets::STAGE,
+        nets::SEED,
+    ],
+    examples: "  cortado run --model=deploy.prototxt --weights=net.caffemodel --input=face.png --scale=0.0078125 --output=blobs.npz\n  cortado run --model=net.prototxt --input=data=x.npy --backward --output=blobs.npz\n  cortado run --model=train_val.prototxt --weights=net.caffemodel --iterations=10 --output=blobs.npz",
+    run,
+};
+
+fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    let example = "run --model=deploy.prototxt --input=data=x.npz";
+    let iterations = args.count("iterations", 1)?;
+    let backward = args.switch("backward");
+    let wish = Wish {
+        phase: Phase::Test,
+        own_state: true,
+        backward,
+        keep: if backward { Keep::All } else { Keep::Named },
+    };
+    let Loaded {
+        mut net,
+        mut params,
+    } = nets::load(args, &wish, example, ui)?;
+    let wanted = args.list("blobs");
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| net.graph().latest(name).is_none())
+    {
+        return Err(
+            Error::new(ErrorKind::Param, format!("the net has no blob '{unknown}'"))
+                .help(format!("its blobs are {}", net.blob_names().join(", "))),
+        );
+    }
+    if backward && !net.graph().nodes.iter().any(|n| n.needs_backward) {
+        return Err(Error::new(
+            ErrorKind::Param,
+            "backward has nowhere to start: no layer counts in a loss",
+        )
+        .help("add a loss layer, or force_backward: true to get the gradient of every output"));
+    }
+    let mut feed = Feed::open(args, &net)?;
+    let mut output = Output::default();
+    let bar = ui.bar("run", iterations as u64);
+    for _ in 0..iterations {
+        feed.next(&mut net)?;
+        params.clear_grads();
+        let loss = net.forward(&mut params)?;
+        if net.graph().losses().next().is_some() {
+            ui.log("cortado:1", &format!("Loss: {}", g(loss)));
+            ui.tell(&format!("loss {}", g(loss)));
+        }
+        if backward {
+            net.backward(&mut params)?;
+        }
+        output.take(&net, &params, &wanted, backward, iterations > 1)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if let Some(path) = args.path("output") {
+        output.write(&path)?;
+        ui.log("cortado:1", &format!("Blobs written to {}", path.display()));
+        ui.tell(&format!("{} arrays in {}", output.len(), path.display()));
+    }
+    ui.print(&summary(&net))?;
+    Ok(Status::Done)
+}
+
+/// The outputs of the last batch.
+fn summary(net: &Net) -> String {
+    let mut table = Table::new(2, &["output", "shape", "min", "mean", "max"]);
+    for (name, _, view) in net.output_values() {
+        let [min, mean, max] = range(view).map(g);
+        table.row(vec![
+            name.to_owned(),
+            view.shape.to_string(),
+            min,
+            mean,
+            max,
+        ]);
+    }
+    table.to_string()
+}
+
+fn range(view: View<'_>) -> [f64; 3] {
+    let values = || view.data.iter().map(|&x| f64::from(x));
+    [
+        values().fold(f64::INFINITY, f64::min),
+        values().sum::<f64>() / view.data.len().max(1) as f64,
+        values().fold(f64::NEG_INFINITY, f64::max),
+    ]
+}

@@ -1,0 +1,134 @@
+//! `train`: a solver file's training, from the start, from weights, or from a snapshot.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    args::{Args, Flag},
+    command::{Command, Status},
+    nets,
+    signals::{EFFECTS, Signals},
+    ui::Ui,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::{Event, Observer},
+    load,
+    schema::solver_parameter::SolverMode,
+    solver::{Action, Solver, SolverOptions},
+};
+
+/// The row of the table.
+pub const COMMAND: Command = Command {
+    name: "train",
+    about: "train a net as a solver file says, or go on from weights or a snapshot",
+    flags: &[
+        Flag::value("solver", "FILE", "The solver's definition (.prototxt)"),
+        Flag::value(
+            "snapshot",
+            "FILE",
+            "Go on from this state (.solverstate); not together with --weights",
+        ),
+        Flag::value(
+            "weights",
+            "FILES",
+            "Start from these weights (.caffemodel), separated by commas",
+        ),
+        Flag::value("level", "N", "The training net's level, for its include rules"),
+        Flag::value(
+            "stage",
+            "NAMES",
+            "The training net's stages, for its include rules, separated by commas",
+        ),
+        Flag::value(
+            "sigint_effect",
+            "EFFECT",
+            "What Ctrl-C does: stop (with a snapshot; the default), snapshot or none",
+        ),
+        Flag::value(
+            "sighup_effect",
+            "EFFECT",
+            "What a hang-up does: snapshot (the default), stop or none",
+        ),
+        Flag::value(
+            "seed",
+            "N",
+            "The seed of all random numbers; goes before the solver's random_seed",
+        ),
+    ],
+    examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate",
+    run,
+};
+
+fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    let file = args.need(
+        "solver",
+        "a solver's definition",
+        "train --solver=solver.prototxt",
+    )?;
+    let snapshot = args.path("snapshot");
+    if snapshot.is_some() && args.text("weights").is_some() {
+        return Err(Error::new(
+            ErrorKind::Param,
+            "both --snapshot and --weights were given",
+        )
+        .help("give a snapshot to resume training, or weights to finetune, but not both"));
+    }
+    let sigint = args.word("sigint_effect", EFFECTS)?.unwrap_or(Action::Stop);
+    let sighup = args
+        .word("sighup_effect", EFFECTS)?
+        .unwrap_or(Action::Snapshot);
+    let load = nets::options(args);
+    let mut param = load::solver(&file, load, ui)?;
+    if snapshot.is_some() {
+        param.weights.clear();
+    } else if let Some(weights) = args.text("weights") {
+        param.weights = vec![weights];
+    }
+    let gpu = param.solver_mode.is_some() && param.solver_mode() == SolverMode::Gpu;
+    if gpu && args.text("gpu").is_none() {
+        ui.warn("solver_mode: GPU: this program computes on the CPU; the results are the same");
+    }
+    ui.log("caffe.cpp:197", "Use CPU.");
+    let options = SolverOptions {
+        seed: args.number("seed")?,
+        load,
+        level: args.number("level")?.unwrap_or(0),
+        stages: args.list("stage"),
+        ..SolverOptions::default()
+    };
+    let mut solver = Solver::new(param, options, ui)?;
+    if let Some(state) = &snapshot {
+        solver.restore(state, ui)?;
+    }
+    let signals = Signals::listen(sigint, sighup)?;
+    let mut watch = Watch {
+        ui,
+        gone: Arc::default(),
+    };
+    let gone = watch.gone.clone();
+    let mut control = || match signals.take() {
+        Action::Continue if gone.swap(false, Ordering::Relaxed) => Action::Stop,
+        action => action,
+    };
+    solver.solve(&mut control, &mut watch)?;
+    Ok(Status::Done)
+}
+
+/// The log's reader went away: training stops like at Ctrl-C, with a snapshot, instead of going on unseen.
+struct Watch<'a> {
+    ui: &'a mut Ui,
+    gone: Arc<AtomicBool>,
+}
+
+impl Observer for Watch<'_> {
+    fn on(&mut self, event: &Event<'_>) {
+        let before = self.ui.gone();
+        self.ui.on(event);
+        if self.ui.gone() && !before {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Where words go: log lines or bars to standard error, results to standard output.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::ProgressBar;
+
+use super::{
+    glog::{Glog, Level},
+    progress::Progress,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::{Event, Observer},
+};
+
+enum Mode {
+    Log(Glog),
+    Bars(Progress),
+}
+
+/// The face of the program. It is an [`Observer`] too.
+pub struct Ui(Mode);
+
+impl Ui {
+    /// Log lines where `log` asks for them or nobody sits before standard error, else bars.
+    pub fn new(log: bool, year: bool) -> Self {
+        Self(if log || !io::stderr().is_terminal() {
+            Mode::Log(Glog::stderr(year))
+        } else {
+            Mode::Bars(Progress::stderr())
+        })
+    }
+
+    /// Whether log lines are written.
+    pub fn is_log(&self) -> bool {
+        matches!(self.0, Mode::Log(_))
+    }
+
+    /// A line of Caffe's log, with its `file:line`; nothing on a terminal.
+    pub fn log(&mut self, tag: &str, text: &str) {
+        if let Mode::Log(log) = &mut self.0 {
+            log.info(tag, text);
+        }
+    }
+
+    /// A line that only a person wants; nothing in the log.
+    pub fn tell(&mut self, text: &str) {
+        if let Mode::Bars(bars) = &self.0 {
+            bars.say(text);
+        }
+    }
+
+    /// Something odd that the user should hear of.
+    pub fn warn(&mut self, text: &str) {
+        match &mut self.0 {
+            Mode::Log(log) => log.line(Level::Warning, "cortado:1", text),
+            Mode::Bars(bars) => bars.say(&format!("warning: {text}")),
+        }
+    }
+
+    /// A bar of `of` steps; one that is not seen, where there is a log.
+    pub fn bar(&self, what: &str, of: u64) -> ProgressBar {
+        match &self.0 {
+            Mode::Log(_) => ProgressBar::hidden(),
+            Mode::Bars(bars) => bars.bar(what, of),
+        }
+    }
+
+    /// Whether whoever read standard error went away.
+    pub fn gone(&self) -> bool {
+        matches!(&self.0, Mode::Log(log) if log.gone())
+    }
+
+    /// Prints a result to standard output.
+    ///
+    /// # Errors
+    /// `Io` where it cannot be written; a closed pipe is [`closed`].
+    pub fn print(&mut self, text: &str) -> Result<()> {
+        match &self.0 {
+            Mode::Log(_) => write(text),
+            Mode::Bars(bars) => bars.suspend(|| write(text)),
+        }
+    }
+}
+
+impl Observer for Ui {
+    fn on(&mut self, event: &Event<'_>) {
+        match &mut self.0 {
+            Mode::Log(log) => log.on(event),
+            Mode::Bars(bars) => bars.on(event),
+        }
+    }
+}
+
+/// Writes to standard output as a whole.
+pub(crate) fn write(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| {
+            let what = if error.kind() == io::ErrorKind::BrokenPipe {
+                CLOSED.to_owned()
+            } else {
+                format!("cannot write to standard output: {error}")
+            };
+            Error::new(ErrorKind::Io, what)
+        })
+}
+
+const CLOSED: &str = "standard output was closed";
+
+/// Whether an error says only that the reader of standard output has seen enough.
+pub(crate) fn closed(error: &Error) -> bool {
+    error.kind() == ErrorKind::Io && error.message() == CLOSED
+}

@@ -1,0 +1,271 @@
+//! SoftmaxWithLoss: loss = −Σᵢ ln max(pᵢ[labelᵢ], 2⁻¹²⁶) / n, p = softmax of the scores along `softmax_param.axis`; n and
+//! the labels that are skipped as `loss_param` says.   dx = (p − [class = label]) · w / n, 0 where skipped, w = the loss
+//! weight. None by the labels.
+//!
+//! Shapes: scores outer × classes × inner, labels outer × inner, loss a scalar; the optional second top is p, as the
+//! scores. Probabilities and labels are kept by the layer: backward reads no data.
+//! Departures: a label that is no class, no whole number or NaN is an error, where Caffe reads outside the blob or cuts
+//! off the fraction. The sum is in f64.
+
+use rayon::prelude::*;
+
+use super::{
+    labels::{Labels, SKIPPED},
+    normalize::Normalize,
+};
+use crate::{
+    error::{Error, Result},
+    kernels::softmax,
+    layer::{Arity, Backward, Forward, Layer, LayerType, Role},
+    tensor::Shape,
+};
+
+pub(super) const TYPE: LayerType = LayerType::new("SoftmaxWithLoss", |def| {
+    let param = def.param.softmax_param.as_ref();
+    Ok(Box::new(SoftmaxWithLoss {
+        normalize: Normalize::new(def),
+        axis: param.map_or(1, |param| param.axis()),
+        tops: def.param.top.len().max(1),
+        labels: Labels::default(),
+        prob: Vec::new(),
+        partial: Vec::new(),
+        divisor: 1.0,
+    }))
+})
+.arity(Arity::Exact(2), Arity::Range(1, 2))
+.role(Role::Loss)
+.no_grad(&[1]);
+
+/// Up to so many scores a second thread costs more than it brings.
+const SERIAL: usize = 1 << 15;
+
+struct SoftmaxWithLoss {
+    normalize: Normalize,
+    axis: i32,
+    tops: usize,
+    /// Of the last forward pass: labels, probabilities, the loss of each piece, what their sum was divided by.
+    labels: Labels,
+    prob: Vec<f32>,
+    partial: Vec<f64>,
+    divisor: f64,
+}
+
+impl Layer for SoftmaxWithLoss {
+    fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>> {
+        let (scores, labels) = (&bottoms[0], &bottoms[1]);
+        if scores.dims().first() != labels.dims().first() {
+            return Err(Error::shape(format!(
+                "scores {scores} and labels {labels} differ in their first axis, the batch"
+            )));
+        }
+        self.labels = Labels::new(scores, labels, self.axis, "softmax_param.axis")?;
+        self.prob.resize(scores.count(), 0.0);
+        self.partial.resize(self.labels.piece_count(), 0.0);
+        let mut tops = vec![Shape::new(&[]), scores.clone()];
+        tops.truncate(self.tops);
+        Ok(tops)
+    }
+
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        let labels = &mut self.labels;
+        labels.read(io.bottoms[1].data, self.normalize.ignore)?;
+        let dims = (labels.classes, labels.inner);
+        softmax::forward(io.bottoms[0].data, dims, &mut self.prob);
+        let (labels, prob) = (&*labels, &self.prob);
+        labels.pieces(&mut self.partial, |start, named| {
+            let mut loss = 0.0;
+            for (i, &class) in (start..).zip(named) {
+                if class != SKIPPED {
+                    // Written so that a NaN passes: a net that has diverged must not look well.
+                    let p = match prob[labels.at(i, class)] {
+                        p if p < f32::MIN_POSITIVE => f32::MIN_POSITIVE,
+                        p => p,
+                    };
+                    loss -= f64::from(p.ln());
+                }
+            }
+            loss
+        });
+        let items = (labels.outer, labels.inner);
+        self.divisor = self.normalize.divisor(items, labels.valid);
+        io.tops[0].data[0] = (self.partial.iter().sum::<f64>() / self.divisor) as f32;
+        if let Some(top) = io.tops.get_mut(1) {
+            top.data.copy_from_slice(&self.prob);
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
+        let Some(dx) = &mut io.bottom_diffs[0] else {
+            return Ok(());
+        };
+        let weight = io.top_diffs[0].map_or(0.0, |dy| dy.data[0]);
+        let scale = weight / self.divisor as f32;
+        let (classes, inner) = (self.labels.classes, self.labels.inner);
+        let item = classes * inner;
+        if item == 0 {
+            return Ok(());
+        }
+        let run = |((dx, prob), labels): ((&mut [f32], &[f32]), &[u32])| {
+            for (dx, &p) in dx.iter_mut().zip(prob) {
+                *dx = p * scale;
+            }
+            for (j, &label) in labels.iter().enumerate() {
+                if label == SKIPPED {
+                    for class in 0..classes {
+                        dx[class * inner + j] = 0.0;
+                    }
+                } else {
+                    let at = label as usize * inner + j;
+                    dx[at] = (prob[at] - 1.0) * scale;
+                }
+            }
+        };
+        if dx.data.len() <= SERIAL {
+            dx.data
+                .chunks_mut(item)
+                .zip(self.prob.chunks(item))
+                .zip(self.labels.named.chunks(inner))
+                .for_each(run);
+        } else {
+            dx.data
+                .par_chunks_mut(item)
+                .zip(self.prob.par_chunks(item))
+                .zip(self.labels.named.par_chunks(inner))
+                .for_each(run);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        layer::testing::{
+            Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor,
+        },
+        tensor::Tensor,
+    };
+
+    fn text(options: &str) -> String {
+        format!("type: 'SoftmaxWithLoss' loss_param {{ {options} }}")
+    }
+
+    /// Probabilities 1/8, 2/8, 5/8 and 1/2, 1/4, 1/4.
+    fn scores() -> Tensor {
+        let data = [1.0f32, 2.0, 5.0, 2.0, 1.0, 1.0].map(f32::ln);
+        tensor(&[2, 3], &data)
+    }
+
+    #[test]
+    fn by_hand() {
+        let labels = tensor(&[2], &[0.0, 1.0]);
+        let mut bench = Bench::new(&text(""), &[scores(), labels]);
+        let want = -(0.125f32.ln() + 0.25f32.ln()) / 2.0;
+        assert_close(bench.forward(), &[want], 1e-6);
+        assert!(bench.tops[0].shape.dims().is_empty());
+        let got = bench.backward(&[4.0], &[0]);
+        let dx = &got.bottoms[0].as_ref().unwrap().data;
+        assert_close(dx, &[-1.75, 0.5, 1.25, 1.0, -1.5, 0.5], 1e-6);
+    }
+
+    #[test]
+    fn ignored_labels_count_for_nothing() {
+        let labels = tensor(&[2], &[255.0, 1.0]);
+        for (options, n) in [
+            ("", 1.0),
+            ("normalize: false", 2.0),
+            ("normalization: NONE", 1.0),
+        ] {
+            let text = text(&format!("ignore_label: 255 {options}"));
+            let mut bench = Bench::new(&text, &[scores(), labels.clone()]);
+            assert_close(bench.forward(), &[4.0f32.ln() / n], 1e-6);
+            let got = bench.backward(&[n], &[0]);
+            let dx = &got.bottoms[0].as_ref().unwrap().data;
+            assert_close(dx, &[0.0, 0.0, 0.0, 0.5, -0.75, 0.25], 1e-6);
+        }
+        let none = tensor(&[2], &[255.0, 255.0]);
+        let mut bench = Bench::new(&text("ignore_label: 255"), &[scores(), none]);
+        assert_eq!(bench.forward(), [0.0]);
+        assert_eq!(
+            bench.backward(&[1.0], &[0]).bottoms[0]
+                .as_ref()
+                .unwrap()
+                .data,
+            [0.0; 6]
+        );
+    }
+
+    #[test]
+    fn the_second_top_is_the_probabilities() {
+        let both = "type: 'SoftmaxWithLoss' top: 'loss' top: 'prob'";
+        let mut bench = Bench::new(both, &[scores(), tensor(&[2], &[0.0, 1.0])]);
+        bench.forward();
+        assert_close(
+            &bench.tops[1].data,
+            &[0.125, 0.25, 0.625, 0.5, 0.25, 0.25],
+            1e-6,
+        );
+        assert!(bench.backward(&[1.0], &[]).bottoms[0].is_none());
+    }
+
+    #[test]
+    fn gradients() {
+        let labels = tensor(&[2, 1, 2, 2], &[0.0, 2.0, 1.0, 1.0, 2.0, 0.0, 0.0, 2.0]);
+        let inputs = [noise(&[2, 3, 2, 2], 1), labels];
+        for options in [
+            "ignore_label: 1",
+            "normalization: FULL",
+            "ignore_label: 0 normalization: BATCH_SIZE",
+            "normalization: NONE",
+        ] {
+            check_gradient(&text(options), &inputs, &[0], &[]);
+        }
+        let last = "type: 'SoftmaxWithLoss' softmax_param { axis: -1 }";
+        let labels = tensor(&[2, 2], &[0.0, 2.0, 1.0, 1.0]);
+        check_gradient(last, &[noise(&[2, 2, 3], 1), labels], &[0], &[]);
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let labels: Vec<f32> = (0..6000).map(|i| (i % 7) as f32).collect();
+        let inputs = [noise(&[3, 7, 2000], 1), tensor(&[3, 2000], &labels)];
+        check_threads(&text("ignore_label: 3"), &inputs, &[0]);
+    }
+
+    #[test]
+    fn a_hopeless_score_has_a_finite_loss_and_nan_stays_visible() {
+        let scores = |x| tensor(&[1, 2], &[x, 0.0]);
+        let label = || tensor(&[1], &[0.0]);
+        let loss = |x| Bench::new(&text(""), &[scores(x), label()]).forward()[0];
+        assert_close(&[loss(-1000.0)], &[87.336_54], 1e-6);
+        assert!(loss(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn an_empty_batch_costs_nothing() {
+        let inputs = [noise(&[0, 3], 1), noise(&[0], 1)];
+        let mut bench = Bench::new(&text(""), &inputs);
+        assert_eq!(bench.forward(), [0.0]);
+        bench.backward(&[1.0], &[0]);
+    }
+
+    #[test]
+    fn errors() {
+        let labels = |data: &[f32]| [scores(), tensor(&[data.len()], data)];
+        let error = error_of(&text(""), &labels(&[0.0, 3.0]));
+        assert!(
+            error.contains("label 3 of image 1 names no class: the 3 classes are 0 to 2"),
+            "{error}"
+        );
+        let error = error_of(&text(""), &labels(&[0.5, 0.0]));
+        assert!(
+            error.contains("label 0.5 of image 0 is not a whole number"),
+            "{error}"
+        );
+        let error = error_of(&text(""), &labels(&[0.0]));
+        assert!(error.contains("differ in their first axis"), "{error}");
+        let error = error_of(&text(""), &[scores(), noise(&[2, 2], 1)]);
+        assert!(error.contains("need 2 labels"), "{error}");
+    }
+}
