@@ -56,8 +56,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "solver",
         &[
-            "net", "graph", "model_io", "load", "kernels", "params", "schema", "tensor", "events",
-            "rng", "error",
+            "net", "graph", "model_io", "load", "kernels", "nearest", "params", "schema", "tensor",
+            "events", "rng", "error",
         ],
     ),
     (

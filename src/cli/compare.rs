@@ -28,7 +28,11 @@ pub const COMMAND: Command = Command {
             "FILE",
             "The record (.npz): in/<blob>, out/<blob>, grad_out/<blob>, grad_in/<blob>, grad_param/<layer>/<i>, param_after/<layer>/<i>",
         ),
-        Flag::value("rtol", "X", "Tolerance relative to the reference (default 1e-4)"),
+        Flag::value(
+            "rtol",
+            "X",
+            "Tolerance relative to the reference (default 1e-4)",
+        ),
         Flag::value("atol", "X", "Absolute tolerance (default 1e-5)"),
         nets::PHASE,
         nets::LEVEL,
@@ -85,7 +89,15 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
 fn report(rows: &[Row], tolerance: Tolerance) -> String {
     let mut table = Table::new(
         1,
-        &["array", "values", "max abs", "max rel", "", "ours", "reference"],
+        &[
+            "array",
+            "values",
+            "max abs",
+            "max rel",
+            "",
+            "ours",
+            "reference",
+        ],
     );
     for row in rows {
         let mut cells = vec![

@@ -36,7 +36,11 @@ pub const COMMAND: Command = Command {
             "FILES",
             "Start from these weights (.caffemodel), separated by commas",
         ),
-        Flag::value("level", "N", "The training net's level, for its include rules"),
+        Flag::value(
+            "level",
+            "N",
+            "The training net's level, for its include rules",
+        ),
         Flag::value(
             "stage",
             "NAMES",
@@ -70,11 +74,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     )?;
     let snapshot = args.path("snapshot");
     if snapshot.is_some() && args.text("weights").is_some() {
-        return Err(Error::new(
-            ErrorKind::Param,
-            "both --snapshot and --weights were given",
-        )
-        .help("give a snapshot to resume training, or weights to finetune, but not both"));
+        return Err(
+            Error::new(ErrorKind::Param, "both --snapshot and --weights were given")
+                .help("give a snapshot to resume training, or weights to finetune, but not both"),
+        );
     }
     let sigint = args.word("sigint_effect", EFFECTS)?.unwrap_or(Action::Stop);
     let sighup = args

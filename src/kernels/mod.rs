@@ -4,6 +4,7 @@
 //! short is a bug of the caller and panics. Every kernel gives the same bits for any number of threads. Beside each
 //! fast kernel stands a plain one, which its tests compare it with.
 
+pub mod channelwise;
 pub mod conv;
 pub mod gemm;
 pub mod lrn;

@@ -1,5 +1,8 @@
 //! Layers that bring blobs into a net.
 
+#[allow(clippy::module_inception, reason = "a file is named after its layer")]
+mod data;
+mod dummy_data;
 mod input;
 
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
 };
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&input::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[&data::TYPE, &dummy_data::TYPE, &input::TYPE];
 
 /// The shape that a `BlobShape` of the prototxt tells.
 fn shape(def: &LayerDef, field: &str, dims: &[i64]) -> Result<Shape> {

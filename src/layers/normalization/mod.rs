@@ -2,5 +2,8 @@
 
 use crate::layer::LayerType;
 
+mod batch_norm;
+mod lrn;
+
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[];
+pub(super) const TYPES: &[&LayerType] = &[&batch_norm::TYPE, &lrn::TYPE];
