@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 
 /// How much of the colour covers the picture under it.
 const COVER: f32 = 0.62;
+/// How much class 0 darkens.
+const GROUND_COVER: f32 = 0.35;
 
 /// A picture to lay maps over.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +110,8 @@ impl<'a> Picture<'a> {
             let row = ((v * rows as f32) as usize).min(rows - 1);
             let column = ((u * columns as f32) as usize).min(columns - 1);
             let class = classes[row * columns + column];
-            palette::blend(self.grey(x, y), palette::class(class), COVER)
+            let cover = if class == 0 { GROUND_COVER } else { COVER };
+            palette::blend(self.grey(x, y), palette::class(class), cover)
         })
     }
 }
