@@ -513,3 +513,25 @@ fn a_closed_pipe_is_no_error() {
         "{text}"
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn training_ends_when_nobody_reads_its_log() {
+    let dir = folder();
+    let solver = SOLVER
+        .replace("max_iter: 6", "max_iter: 100000000")
+        .replace("snapshot: 3", "");
+    fs::write(dir.path().join("long.prototxt"), solver).unwrap();
+    let script = format!(
+        "'{}' train -solver=long.prototxt 2>&1 | grep -m1 'Iteration 4 '",
+        executable().display()
+    );
+    let output = Command::new("sh")
+        .current_dir(dir.path())
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    works(&output);
+    assert!(out(&output).contains("Iteration 4 "), "{}", out(&output));
+    assert_eq!(files(dir.path(), ".caffemodel").len(), 1);
+}
