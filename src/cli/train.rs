@@ -106,6 +106,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     if let Some(state) = &snapshot {
         solver.restore(state, ui)?;
     }
+    if ui.gone() {
+        // Nothing is trained yet, so nothing is lost.
+        return Ok(Status::Done);
+    }
     let signals = Signals::listen(sigint, sighup)?;
     let mut watch = Watch {
         ui,
