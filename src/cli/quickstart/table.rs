@@ -28,11 +28,11 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 pub(super) fn render(reports: &[Report]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, cells: Vec<String>| {
-        let _ = write!(text, "{name:<LEFT$}");
+        let mut row = format!("{name:<LEFT$}");
         for cell in cells {
-            let _ = write!(text, "{cell:>COLUMN$}");
+            let _ = write!(row, "{cell:>COLUMN$}");
         }
-        text.push('\n');
+        let _ = writeln!(text, "{}", row.trim_end());
     };
     let each = |f: &dyn Fn(&Report) -> String| reports.iter().map(f).collect::<Vec<_>>();
 
@@ -94,7 +94,15 @@ pub(super) fn render(reports: &[Report]) -> String {
 }
 
 fn figure(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
+    let text = format!("{value:.digits$}");
+    // A negative number that rounds to zero is a zero.
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| matches!(c, '0' | '.')) => rest.to_owned(),
+        _ => text,
+    }
 }
 
 fn percent(value: Option<f64>) -> String {
@@ -134,14 +142,17 @@ fn symptoms(report: &Report) -> Vec<String> {
         .filter(|&c| report.scores.zero_share(c).is_some_and(|s| s >= SHUT))
         .collect();
     if !shut.is_empty() {
-        let least = shut
-            .iter()
-            .filter_map(|&c| report.scores.zero_share(c))
-            .fold(1.0, f64::min);
+        let shares = shut.iter().filter_map(|&c| report.scores.zero_share(c));
+        let (low, high) = shares.fold((1.0f64, 0.0f64), |(low, high), s| (low.min(s), high.max(s)));
+        let [low, high] = [low, high].map(|share| format!("{:.0}", share * 100.0));
+        let range = if low == high {
+            low
+        } else {
+            format!("{low} to {high}")
+        };
         found.push(format!(
-            "The last ReLU has shut {}: 0 in {:.0} % of cells or more, and no gradient flows through a 0.",
+            "The last ReLU has shut {}: 0 in {range} % of cells, and no gradient flows through a 0.",
             names(shut),
-            least * 100.0
         ));
     }
     let same: Vec<(usize, usize)> = pairs()
