@@ -261,7 +261,6 @@ fn same(a: &str, b: &str) -> bool {
 /// What a log tells, without what depends on Caffe's insides, on the clock or on where weights are loaded.
 fn told(log: &str) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
-    let mut test_net = false;
     for (tag, text) in lines(log) {
         let file = tag.split(':').next().unwrap_or_default();
         let inner = [
@@ -273,11 +272,6 @@ fn told(log: &str) -> Vec<String> {
             "upgrade_proto.cpp",
         ];
         if inner.contains(&file) || text.starts_with("Finetuning") {
-            continue;
-        }
-        // A test net has no backward here, while Caffe prepares one.
-        test_net |= tag == "solver.cpp:190";
-        if test_net && text.ends_with("backward computation.") {
             continue;
         }
         let text = match (text.find(" ("), text.find("), loss")) {

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(
             report(&rows, tolerance),
             "\
-array  values  max abs  max rel           ours  reference
+array  values  max abs  max rel          ours  reference
 out/a       2        0        0   ok
 out/b       2      0.5     0.25  OUT  [1] 2.5          2
 1 of 2 arrays within |ours - reference| <= 1e-05 + 0.0001 * |reference|
