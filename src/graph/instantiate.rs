@@ -205,13 +205,13 @@ pub fn reshape(
     for (value, shape) in changed {
         graph.values[value.index()].shape = shape.clone();
     }
-    for i in 0..graph.nodes.len() {
+    for (i, layer) in layers.iter_mut().enumerate() {
         let id = NodeId(i as u32);
         if graph.node(id).bottoms.is_empty() {
             continue;
         }
         let shapes = bottom_shapes(graph, id);
-        layers[i]
+        layer
             .reshape(&shapes)
             .and_then(|tops| set_tops(graph, id, tops))
             .map_err(|error| error.at(graph.place(id)))?;

@@ -106,14 +106,13 @@ fn kept(graph: &Graph, keep: Keep) -> (Vec<bool>, Vec<bool>) {
         data[value.index()] = true;
     }
     if keep != Keep::Outputs {
-        for i in 0..n {
-            data[i] |= graph.latest(&graph.values[i].name) == Some(ValueId(i as u32));
+        for (i, kept) in data.iter_mut().enumerate() {
+            *kept |= graph.latest(&graph.values[i].name) == Some(ValueId(i as u32));
         }
     }
     if keep == Keep::All {
-        for i in 0..n {
-            let value = &graph.values[i];
-            diff[i] = value.needs_diff && value.version == 0;
+        for (kept, value) in diff.iter_mut().zip(&graph.values) {
+            *kept = value.needs_diff && value.version == 0;
         }
     }
     (data, diff)

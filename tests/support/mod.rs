@@ -15,12 +15,12 @@ use cortado::{
 };
 
 /// The folder of this repository's fixtures.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// The folders in `dir`, sorted.
-pub fn folders(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
         .map(|entry| entry.unwrap().path())
@@ -31,7 +31,7 @@ pub fn folders(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Every file below `dir` whose name ends so, sorted.
-pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -46,16 +46,16 @@ pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// A recorded case of one layer: see `fixtures/reference/README.md`.
-pub struct Case {
+pub(crate) struct Case {
     /// `Convolution/00`.
-    pub name: String,
-    pub file: NetFile,
-    pub record: BTreeMap<String, Tensor>,
+    pub(crate) name: String,
+    pub(crate) file: NetFile,
+    pub(crate) record: BTreeMap<String, Tensor>,
     weights: Option<PathBuf>,
 }
 
 impl Case {
-    pub fn read(dir: &Path) -> Self {
+    pub(crate) fn read(dir: &Path) -> Self {
         let name = format!(
             "{}/{}",
             dir.parent().unwrap().file_name().unwrap().to_string_lossy(),
@@ -76,12 +76,12 @@ impl Case {
     }
 
     /// The net with its recorded weights.
-    pub fn net(&self, keep: Keep) -> (Net, Params) {
+    pub(crate) fn net(&self, keep: Keep) -> (Net, Params) {
         self.net_of(&self.file, keep)
     }
 
     /// Another spelling of the net with the recorded weights.
-    pub fn net_of(&self, file: &NetFile, keep: Keep) -> (Net, Params) {
+    pub(crate) fn net_of(&self, file: &NetFile, keep: Keep) -> (Net, Params) {
         let mut params = Params::new();
         let mut net = Net::new(
             &file.net,
@@ -99,7 +99,7 @@ impl Case {
     }
 
     /// Sets the parameters as recorded.
-    pub fn fill(&self, net: &mut Net, params: &mut Params) {
+    pub(crate) fn fill(&self, net: &mut Net, params: &mut Params) {
         if let Some(weights) = &self.weights {
             let model = caffemodel::read(weights).unwrap();
             caffemodel::load_weights(&model, net, params).unwrap();
@@ -107,7 +107,7 @@ impl Case {
     }
 
     /// What is fed.
-    pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
+    pub(crate) fn inputs(&self) -> Vec<(&str, &Tensor)> {
         self.record
             .iter()
             .filter_map(|(key, tensor)| Some((key.strip_prefix("in/")?, tensor)))
@@ -116,7 +116,7 @@ impl Case {
 }
 
 /// All recorded cases of single layers.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     folders(&fixtures().join("reference/layers"))
         .iter()
         .flat_map(|kind| folders(kind))

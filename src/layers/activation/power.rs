@@ -6,7 +6,7 @@ use super::unary::{Activation, GradFrom, Unary};
 use crate::layer::LayerType;
 
 pub(super) const TYPE: LayerType = LayerType::new("Power", |def| {
-    let param = def.param.power_param.clone().unwrap_or_default();
+    let param = def.param.power_param.unwrap_or_default();
     Ok(Box::new(Unary(Power {
         power: param.power(),
         scale: param.scale(),
