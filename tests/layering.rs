@@ -8,6 +8,7 @@ use crate::support::files;
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("nearest", &[]),
+    ("number", &[]),
     ("rng", &[]),
     ("threads", &[]),
     ("schema", &[]),
@@ -15,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tensor", &["error"]),
     ("params", &["tensor"]),
     ("events", &["tensor", "schema"]),
-    ("text", &["schema", "nearest", "error"]),
+    ("text", &["schema", "nearest", "number", "error"]),
     ("upgrade", &["schema", "error"]),
     ("load", &["text", "upgrade", "schema", "events", "error"]),
     ("filler", &["schema", "tensor", "rng", "error"]),
@@ -44,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "graph", "layer", "params", "tensor", "rng", "schema", "events", "error",
+            "graph", "number", "layer", "params", "tensor", "rng", "schema", "events", "error",
         ],
     ),
     (
@@ -56,8 +57,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "solver",
         &[
-            "net", "graph", "model_io", "load", "kernels", "nearest", "params", "schema", "tensor",
-            "events", "rng", "error",
+            "net", "graph", "model_io", "load", "kernels", "nearest", "number", "params", "schema",
+            "tensor", "events", "rng", "error",
         ],
     ),
     (

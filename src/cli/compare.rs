@@ -4,10 +4,10 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets::{self, Loaded, Wish},
-    number::g,
     table::Table,
     ui::Ui,
 };
+use crate::number::g;
 use crate::{
     error::{Error, Place, Result},
     model_io::npz,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::number::g;
+use crate::number::g;
 use crate::{
     events::{Event, Observer, TopInfo},
     tensor::Shape,

@@ -7,7 +7,6 @@ pub mod command;
 mod compare;
 mod glog;
 mod nets;
-mod number;
 mod progress;
 pub mod quickstart;
 mod run;

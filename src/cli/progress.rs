@@ -8,8 +8,8 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::number::g;
 use crate::events::{Event, Observer};
+use crate::number::g;
 
 /// Shows events on a terminal.
 pub(crate) struct Progress {

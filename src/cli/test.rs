@@ -5,9 +5,9 @@ use super::{
     command::{Command, Status},
     glog,
     nets::{self, Loaded, Wish},
-    number::g,
     ui::Ui,
 };
+use crate::number::g;
 use crate::{
     error::{Error, ErrorKind, Result},
     net::Keep,

@@ -1,12 +1,12 @@
 //! `time`: how long each layer takes, forward and backward.
 
+use crate::number::g;
 use std::time::Instant;
 
 use super::{
     args::Args,
     command::{Command, Status},
     nets::{self, Loaded, Wish},
-    number::g,
     table::Table,
     ui::Ui,
 };

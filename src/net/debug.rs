@@ -1,7 +1,7 @@
 //! The lines of `debug_info`: mean absolute values of everything that flows, in Caffe's words.
 
 use super::{Net, plan::Slot};
-use crate::{graph::ValueId, params::Params};
+use crate::{graph::ValueId, number::g, params::Params};
 
 fn mean_abs(data: &[f32]) -> f32 {
     if data.is_empty() {
@@ -29,7 +29,7 @@ impl Net {
                     "    [Forward] Layer {}, top blob {} data: {}",
                     node.name,
                     self.graph.value(top).name,
-                    self.slot_mean(top, slot)
+                    g(self.slot_mean(top, slot))
                 ));
             }
         }
@@ -47,7 +47,7 @@ impl Net {
                 format!(
                     "    [Forward] Layer {}, param blob {p} data: {}",
                     node.name,
-                    mean_abs(&params[id].value.data)
+                    g(mean_abs(&params[id].value.data))
                 )
             })
             .collect();
@@ -65,7 +65,7 @@ impl Net {
                     "    [Backward] Layer {}, bottom blob {} diff: {}",
                     node.name,
                     self.graph.value(bottom).name,
-                    self.slot_mean(bottom, slot)
+                    g(self.slot_mean(bottom, slot))
                 ));
             }
         }
@@ -75,7 +75,7 @@ impl Net {
                     lines.push(format!(
                         "    [Backward] Layer {}, param blob {p} diff: {}",
                         node.name,
-                        mean_abs(&params[id].grad)
+                        g(mean_abs(&params[id].grad))
                     ));
                 }
             }
@@ -102,10 +102,10 @@ impl Net {
         }
         self.debug.get_or_insert_default().push(format!(
             "    [Backward] All net params (data, diff): L1 norm = ({}, {}); L2 norm = ({}, {})",
-            l1[0] as f32,
-            l1[1] as f32,
-            l2[0].sqrt() as f32,
-            l2[1].sqrt() as f32
+            g(l1[0]),
+            g(l1[1]),
+            g(l2[0].sqrt()),
+            g(l2[1].sqrt())
         ));
     }
 }

@@ -1,5 +1,7 @@
 //! Numbers as protobuf's text format spells them, both ways.
 
+use crate::number;
+
 /// The value of a whole number: decimal, octal with a leading `0`, hexadecimal with `0x`. `None` where it is none.
 pub(super) fn integer(token: &str) -> Option<i128> {
     let (negative, digits) = match token.strip_prefix('-') {
@@ -69,34 +71,12 @@ pub(super) fn print_f64(value: f64) -> String {
     }
 }
 
-/// `%.<digits>g` of C.
+/// Text format has one nan.
 fn general(value: f64, digits: usize) -> String {
     if value.is_nan() {
         return "nan".into();
     }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.into();
-    }
-    let scientific = format!("{value:.*e}", digits - 1);
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| {
-        if text.contains('.') {
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    match usize::try_from(exponent + 4) {
-        Ok(shifted) if shifted < digits + 4 => {
-            let decimals = (digits + 3).saturating_sub(shifted);
-            trim(&format!("{value:.decimals$}"))
-        }
-        _ => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{}e{sign}{:02}", trim(mantissa), exponent.unsigned_abs())
-        }
-    }
+    number::general(value, digits)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod feed;
 mod output;
 
+use crate::number::g;
 use feed::Feed;
 use output::Output;
 
@@ -10,7 +11,6 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets::{self, Loaded, Wish},
-    number::g,
     table::Table,
     ui::Ui,
 };

@@ -1,25 +1,32 @@
 //! Numbers as C++ streams print them, because readers of Caffe's logs expect them so.
 
 /// `%g`: six significant digits, no trailing zeros, an exponent where the number is very small or large.
-pub(crate) fn g(x: impl Into<f64>) -> String {
-    let x: f64 = x.into();
+pub fn g(x: impl Into<f64>) -> String {
+    general(x.into(), 6)
+}
+
+/// `%.<digits>g`: as [`g`], with so many significant digits (at least 1).
+pub fn general(x: f64, digits: usize) -> String {
     if x.is_nan() {
         return if x.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
     }
     if x.is_infinite() {
         return if x < 0.0 { "-inf" } else { "inf" }.to_owned();
     }
-    let scientific = format!("{x:.5e}");
+    let scientific = format!("{x:.*e}", digits.max(1) - 1);
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific;
     };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        let decimals = usize::try_from(5 - exponent).unwrap_or(0);
-        trim(&format!("{x:.decimals$}")).to_owned()
-    } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
+    match usize::try_from(exponent + 4) {
+        Ok(shifted) if shifted < digits + 4 => {
+            let decimals = (digits + 3).saturating_sub(shifted);
+            trim(&format!("{x:.decimals$}")).to_owned()
+        }
+        _ => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
+        }
     }
 }
 
