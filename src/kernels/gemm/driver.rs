@@ -2,7 +2,7 @@
 
 use super::{
     Bias, Gemm, skinny,
-    tile::{Block, for_each_block, multiply},
+    tile::{Block, Path, for_each_block},
 };
 
 /// Multiply-adds below which a second thread costs more than it brings (about 10 µs of one core).
@@ -22,7 +22,7 @@ const TILE: usize = 16;
 /// # Panics
 /// If a slice is shorter than `g` needs, or a leading dimension is smaller than a row.
 pub fn gemm(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
-    run(g, a, b, c, block_size(g));
+    run(Path::best(), g, a, b, c, block_size(g));
 }
 
 /// [`gemm`] on the calling thread alone, for callers that are one of many.
@@ -30,30 +30,24 @@ pub fn gemm(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
 /// # Panics
 /// As [`gemm`].
 pub fn gemm_serial(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
-    run(g, a, b, c, (g.m, g.n));
+    run(Path::best(), g, a, b, c, (g.m, g.n));
 }
 
-fn run(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32], block_size: (usize, usize)) {
+fn run(path: Path, g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32], block_size: (usize, usize)) {
     if g.m == 0 || g.n == 0 {
         return;
     }
     check(g, a, b, c);
     let product = g.k != 0 && g.alpha != 0.0;
     for_each_block(c, (g.m, g.n, g.ldc), block_size, |mut block| {
-        if product && skinny::fits(g) {
-            scale(g.beta, &mut block);
+        if product && !skinny::fits(g) {
+            return path.multiply(g, a, b, &mut block);
+        }
+        scale(g.beta, &mut block);
+        if product {
             skinny::multiply_add(g, a, b, &mut block);
-        } else if product {
-            multiply(g, a, b, &mut block);
-        } else {
-            scale(g.beta, &mut block);
         }
-        if !g.epilogue.is_empty() {
-            for i in 0..block.rows.len() {
-                let (row, col) = (block.rows.start + i, block.cols.start);
-                g.epilogue.finish(row, col, block.row(i));
-            }
-        }
+        g.epilogue.finish_block(&mut block);
     });
 }
 
@@ -119,8 +113,14 @@ mod tests {
         testing::{assert_close, noise, same_bits},
     };
 
-    /// Runs both and compares; C starts as noise, or as NaN where beta is 0.
+    /// Every path of this processor against the plain loop; C starts as noise, or as NaN where beta is 0.
     fn compare(g: &Gemm<'_>, what: &str) {
+        for path in Path::all() {
+            compare_path(path, g, &format!("{path:?} {what}"));
+        }
+    }
+
+    fn compare_path(path: Path, g: &Gemm<'_>, what: &str) {
         let (a, b) = (
             noise(g.lda * if g.trans_a { g.k } else { g.m }, 1),
             noise(g.ldb * if g.trans_b { g.n } else { g.k }, 2),
@@ -131,7 +131,7 @@ mod tests {
             noise(g.m * g.ldc, 3)
         };
         let mut want = got.clone();
-        gemm(g, &a, &b, &mut got);
+        run(path, g, &a, &b, &mut got, block_size(g));
         plain::gemm(g, &a, &b, &mut want);
         for i in 0..g.m {
             let row = i * g.ldc..i * g.ldc + g.n;
@@ -214,6 +214,47 @@ mod tests {
                 gemm(&g, &a, &b, &mut c);
                 c
             });
+        }
+    }
+
+    /// Each element is one sum in order of k, whatever the tile: a net gives the same bits on both kinds of processor.
+    #[test]
+    fn own_tiles_give_the_same_bits() {
+        let (m, n, k) = (29, 83, 701);
+        let (a, b) = (noise(m * k, 1), noise(n * k, 2));
+        let g = Gemm::new(m, n, k).alpha(0.7);
+        let results: Vec<Vec<f32>> = Path::all()
+            .filter(|path| !matches!(path, Path::Portable))
+            .flat_map(|path| [(path, (m, n)), (path, (16, 32))])
+            .map(|(path, block)| {
+                let mut c = vec![f32::NAN; m * n];
+                run(path, &g, &a, &b, &mut c, block);
+                c
+            })
+            .collect();
+        let bits = |c: &[f32]| c.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert!(results.windows(2).all(|two| bits(&two[0]) == bits(&two[1])));
+    }
+
+    #[test]
+    fn nothing_is_allocated_once_warm() {
+        let (m, n, k) = (33, 1000, 500);
+        let (a, b, mut c) = (noise(m * k, 1), noise(n * k, 2), vec![0.0; m * n]);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let pool = pool.build().unwrap();
+        for path in Path::all().filter(|path| !matches!(path, Path::Portable)) {
+            let count = pool.install(|| {
+                let mut pass = || {
+                    for (m, n, k) in [(m, n, k), (2, n, k), (7, 5, 3)] {
+                        let g = Gemm::new(m, n, k);
+                        run(path, &g, &a, &b, &mut c, block_size(&g));
+                        run(path, &g.trans_a().trans_b(), &a, &b, &mut c, (m, n));
+                    }
+                };
+                pass();
+                allocation_counter::measure(pass).count_total
+            });
+            assert_eq!(count, 0, "{path:?}");
         }
     }
 

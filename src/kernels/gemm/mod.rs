@@ -1,8 +1,10 @@
 //! C = act(alpha · op(A) · op(B) + beta · C + bias): the one matrix product of the program.
 
+mod blocked;
 mod driver;
 #[cfg(test)]
 pub(crate) mod plain;
+mod scratch;
 mod skinny;
 mod tile;
 
@@ -155,7 +157,19 @@ pub enum Act {
 }
 
 impl Epilogue<'_> {
+    /// Finishes a block of C.
+    fn finish_block(&self, block: &mut tile::Block<'_>) {
+        if self.is_empty() {
+            return;
+        }
+        for i in 0..block.rows.len() {
+            let (row, col) = (block.rows.start + i, block.cols.start);
+            self.finish(row, col, block.row(i));
+        }
+    }
+
     /// Finishes the part of row `row` that starts at column `col`.
+    #[inline]
     fn finish(&self, row: usize, col: usize, c: &mut [f32]) {
         match self.bias {
             Bias::None => {}
