@@ -50,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "model_io",
         &[
-            "schema", "upgrade", "net", "graph", "params", "tensor", "error",
+            "schema", "upgrade", "net", "graph", "layer", "params", "tensor", "error",
         ],
     ),
     (

@@ -478,3 +478,100 @@ impl Args {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{COMMANDS, command::Status};
+
+    const COPY: Command = Command {
+        name: "copy",
+        about: "",
+        flags: &[
+            Flag::value("from", "FILE", ""),
+            Flag::value("max_size", "N", ""),
+            Flag::switch("fast", ""),
+        ],
+        examples: "",
+        run: |_, _| Ok(Status::Done),
+    };
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn normal(line: &str) -> String {
+        let line = normalise(&words(line), &COPY, &[&COPY]).unwrap();
+        let rest: Vec<&str> = line.rest.iter().map(|w| w.to_str().unwrap()).collect();
+        rest.join(" ")
+    }
+
+    #[test]
+    fn every_spelling_of_gflags() {
+        for (line, meaning) in [
+            ("-from=a", "--from=a"),
+            ("--from=a", "--from=a"),
+            ("-from a", "--from=a"),
+            ("--from a=b", "--from=a=b"),
+            ("-from -1", "--from=-1"),
+            ("-from=", "--from="),
+            ("-max-size 3 -fast", "--max_size=3 --fast"),
+            ("-fast=false", "--fast=false"),
+            ("-nofast", "--fast=false"),
+            ("-h", "--help"),
+            ("-logtostderr=1", "--logtostderr=1"),
+        ] {
+            assert_eq!(normal(line), meaning, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_of_caffe_that_do_nothing_are_told() {
+        let line = normalise(&words("-solver s -fast"), &COPY, &[&COPY]).unwrap();
+        assert_eq!(line.rest, ["--fast"]);
+        assert_eq!(line.notes, ["copy makes no use of --solver"]);
+    }
+
+    #[test]
+    fn the_command_may_follow_flags() {
+        let at = |line: &str| command_name(&words(line), &[&COPY]);
+        assert_eq!(at("copy -from a"), Some(0));
+        assert_eq!(at("-from a copy"), Some(2));
+        assert_eq!(at("-from=a -fast copy"), Some(2));
+        assert_eq!(at("-from copy"), None);
+        assert_eq!(at(""), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let odd = OsStr::from_bytes(b"-from=\xff.txt").to_owned();
+        let line = normalise(&[odd], &COPY, &[&COPY]).unwrap();
+        assert_eq!(line.rest[0].as_bytes(), b"--from=\xff.txt");
+    }
+
+    #[test]
+    fn the_table_holds_together() {
+        for command in COMMANDS {
+            // Checks ids and settings.
+            clap_command(command, "cortado").debug_assert();
+            let mut names: Vec<&str> = flags(command).map(|f| f.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", command.name);
+            let visible = flags(command).filter(|f| !f.hidden);
+            assert!(
+                visible.into_iter().all(|f| !f.help.is_empty()),
+                "{}",
+                command.name
+            );
+            for line in command.examples.lines() {
+                let rest = line.strip_prefix("  cortado ").unwrap();
+                let rest = rest.strip_prefix(command.name).unwrap();
+                normalise(&words(rest), command, COMMANDS).unwrap();
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "compare",
     about: "hold a net against a recorded run, blob by blob",
     flags: &[

@@ -37,6 +37,7 @@ pub const COMMANDS: &[&Command] = &[
     &time::COMMAND,
     &run::COMMAND,
     &compare::COMMAND,
+    &quickstart::COMMAND,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.

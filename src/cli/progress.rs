@@ -135,12 +135,17 @@ impl Observer for Progress {
             Event::NetReady {
                 planned_floats,
                 naive_floats,
-            } => self.say(&format!(
-                "net of {} layers, buffers {} (one each would take {})",
-                self.layers,
-                bytes(planned_floats),
-                bytes(naive_floats)
-            )),
+            } => {
+                let mut text = format!(
+                    "net of {} layers, buffers {}",
+                    self.layers,
+                    bytes(planned_floats)
+                );
+                if naive_floats > planned_floats {
+                    text += &format!(" (one each would take {})", bytes(naive_floats));
+                }
+                self.say(&text);
+            }
             Event::TrainNet { file } => {
                 let file = if file.is_empty() { "(inline)" } else { file };
                 self.say(&format!("train net {file}"));

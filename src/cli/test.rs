@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "test",
     about: "score a net with its weights on the data it reads",
     flags: &[

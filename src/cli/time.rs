@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "time",
     about: "measure each layer of a net, forward and backward",
     flags: &[
@@ -161,7 +161,8 @@ fn summary(times: &[f64]) -> Summary {
 }
 
 fn mean(times: &[f64]) -> f64 {
-    times.iter().sum::<f64>() / times.len().max(1) as f64
+    // Folded, because the sum of nothing is -0.
+    times.iter().fold(0.0, |sum, t| sum + t) / times.len().max(1) as f64
 }
 
 impl Timing {
@@ -219,12 +220,13 @@ impl Timing {
     }
 
     fn report(&self, net: &Net, costs: &[Cost]) -> String {
-        let medians: Vec<[f64; 2]> = self
-            .layers
+        let both: Vec<f64> = self
+            .forward
             .iter()
-            .map(|layer| [summary(&layer[0]).median, summary(&layer[1]).median])
+            .zip(&self.backward)
+            .map(|(a, b)| a + b)
             .collect();
-        let total: f64 = medians.iter().flatten().sum();
+        let total = summary(&both).median;
         let mut table = Table::new(
             3,
             &[
@@ -248,12 +250,6 @@ impl Timing {
             }
         }
         let sum = |pick: fn(&Cost) -> u64| costs.iter().map(pick).sum::<u64>();
-        let both: Vec<f64> = self
-            .forward
-            .iter()
-            .zip(&self.backward)
-            .map(|(a, b)| a + b)
-            .collect();
         let (forward, backward) = (sum(|c| c.forward), sum(|c| c.backward));
         for (name, times, flops) in [
             ("forward", &self.forward, forward),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "train",
     about: "train a net as a solver file says, or go on from weights or a snapshot",
     flags: &[
@@ -105,6 +105,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let mut solver = Solver::new(param, options, ui)?;
     if let Some(state) = &snapshot {
         solver.restore(state, ui)?;
+    }
+    if ui.gone() {
+        // Nothing is trained yet, so nothing is lost.
+        return Ok(Status::Done);
     }
     let signals = Signals::listen(sigint, sighup)?;
     let mut watch = Watch {

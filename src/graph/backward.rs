@@ -44,6 +44,18 @@ pub(super) fn mark(graph: &mut Graph, params: &Params, force: bool) -> Result<()
     Ok(())
 }
 
+/// Takes every mark back: nothing has a backward step.
+pub(super) fn clear(graph: &mut Graph) {
+    for node in &mut graph.nodes {
+        node.needs_backward = false;
+        node.bottom_backward.fill(false);
+    }
+    for value in &mut graph.values {
+        value.needs_diff = false;
+        value.seeded = false;
+    }
+}
+
 /// From the inputs up: what could learn.
 fn forward_sweep(graph: &mut Graph, params: &Params) {
     for i in 0..graph.nodes.len() {

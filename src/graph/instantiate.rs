@@ -43,6 +43,8 @@ pub struct Built {
     pub skipped: Vec<String>,
     /// The message after the filter, splits not included.
     pub kept: NetParameter,
+    /// Which nodes would take part in backward, wanted or not.
+    pub learns: Vec<bool>,
 }
 
 /// Builds the graph of `net` in its `state`; new parameters go to `params`.
@@ -79,9 +81,10 @@ pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>
             .map_err(|error| locate(graph.node(id).origin, error.at(graph.place(id))))?;
         layers.push(layer);
     }
+    let marked = backward::mark(&mut graph, params, net.force_backward());
+    let learns = graph.nodes.iter().map(|n| n.needs_backward).collect();
     if options.backward {
-        backward::mark(&mut graph, params, net.force_backward())
-            .map_err(|(error, id)| locate(graph.node(id).origin, error.at(graph.place(id))))?;
+        marked.map_err(|(error, id)| locate(graph.node(id).origin, error.at(graph.place(id))))?;
         for node in &graph.nodes {
             for &id in node.params.iter().filter(|_| node.needs_backward) {
                 let param = &mut params[id];
@@ -90,6 +93,8 @@ pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>
                 }
             }
         }
+    } else {
+        backward::clear(&mut graph);
     }
     verify(&graph)
         .map_err(|law| Error::new(ErrorKind::Graph, format!("graph law broken: {law}")))?;
@@ -98,6 +103,7 @@ pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>
         layers,
         skipped,
         kept,
+        learns,
     })
 }
 

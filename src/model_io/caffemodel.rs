@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Place, Result},
+    layer::Role,
     net::Net,
     params::{ParamId, Params},
     schema::{BlobProto, LayerParameter, NetParameter},
@@ -240,6 +241,13 @@ fn encode(out: &mut impl io::Write, net: &Net, params: &Params, diff: bool) -> i
             .map(|&b| graph.value(b).name.to_string())
             .collect();
         message.phase.get_or_insert(graph.phase as i32);
+        // A split carries the weight of the top that it splits; a loss says its own even where the net does not.
+        let carries = node.loss_weights.iter().any(|&w| w != 0.0);
+        if !message.loss_weight.is_empty() || (node.origin.is_none() && carries) {
+            message.loss_weight = node.loss_weights.clone();
+        } else if node.kind.role == Role::Loss {
+            message.loss_weight = vec![1.0];
+        }
         let message = message.encode_to_vec();
         let blobs = || {
             node.params.iter().map(|&id| {

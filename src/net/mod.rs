@@ -95,6 +95,7 @@ impl Net {
             layers,
             skipped,
             kept,
+            learns,
         } = graph::build(
             net,
             params,
@@ -125,7 +126,7 @@ impl Net {
             debug: net.debug_info().then(Vec::new),
         };
         made.replan()?;
-        made.announce(params, observer);
+        made.announce(params, &learns, observer);
         Ok(made)
     }
 
@@ -141,7 +142,7 @@ impl Net {
         Ok(())
     }
 
-    fn announce(&self, params: &Params, observer: &mut dyn Observer) {
+    fn announce(&self, params: &Params, learns: &[bool], observer: &mut dyn Observer) {
         let mut memory = 0;
         for node in &self.graph.nodes {
             let bottoms: Vec<&str> = self.names(&node.bottoms).collect();
@@ -174,10 +175,10 @@ impl Net {
                 memory,
             });
         }
-        for node in self.graph.nodes.iter().rev() {
+        for (node, &needed) in self.graph.nodes.iter().zip(learns).rev() {
             observer.on(&Event::LayerBackward {
                 name: &node.name,
-                needed: node.needs_backward,
+                needed,
             });
         }
         for output in self.graph.outputs() {

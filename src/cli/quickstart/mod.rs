@@ -1,6 +1,7 @@
 //! `quickstart`: draws faces, trains the facial-region network as a user wrote it and repaired, and shows both.
 
 mod canvas;
+mod command;
 mod evaluate;
 pub mod faces;
 mod folder;
@@ -12,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+
+pub(in crate::cli) use command::COMMAND;
 
 use crate::{
     error::{Error, Result},

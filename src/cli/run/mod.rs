@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The row of the table.
-pub const COMMAND: Command = Command {
+pub(super) const COMMAND: Command = Command {
     name: "run",
     about: "run a net on arrays, images or a database, and keep every blob",
     flags: &[

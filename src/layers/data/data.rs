@@ -6,7 +6,7 @@
 //! record's number name. A batch takes the size of its first record, so sizes may change from batch to batch.
 //!
 //! LevelDB is not read; a `backend` that is not told is taken for LMDB, though Caffe's default is LEVELDB. `rand_skip` is
-//! accepted and, as in Caffe since it reads ahead, has no effect.
+//! accepted without effect, as in today's Caffe, where nothing reads it.
 
 use crate::{
     error::{Error, Place, Result},
@@ -25,6 +25,9 @@ use crate::{
 pub(super) const TYPE: LayerType = LayerType::new("Data", |def| Ok(Box::new(Data::new(def)?)))
     .arity(Arity::Exact(0), Arity::Range(1, 2))
     .role(Role::Data);
+
+/// More batches than this in memory are a mistake.
+const MOST_AHEAD: u32 = 1 << 12;
 
 struct Data {
     def: LayerDef,
@@ -51,6 +54,13 @@ impl Data {
         }
         if param.batch_size() == 0 {
             return Err(def.invalid("data_param.batch_size", "must be at least 1"));
+        }
+        if param.prefetch() > MOST_AHEAD {
+            let why = format!(
+                "{} batches ahead are too many; {MOST_AHEAD} is the most",
+                param.prefetch()
+            );
+            return Err(def.invalid("data_param.prefetch", why));
         }
         if param.source().is_empty() {
             return Err(def.invalid("data_param.source", "names no database"));
@@ -270,6 +280,11 @@ mod tests {
             "data_param { source: 'db' backend: LMDB }",
             ErrorKind::Param,
             "data_param.batch_size",
+        );
+        fails(
+            "data_param { source: 'db' batch_size: 1 prefetch: 4000000000 }",
+            ErrorKind::Param,
+            "data_param.prefetch",
         );
         fails(
             "data_param { batch_size: 1 }",

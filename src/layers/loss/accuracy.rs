@@ -39,7 +39,7 @@ struct Accuracy {
 
 impl Accuracy {
     fn new(def: &LayerDef) -> Result<Self> {
-        let param = def.param.accuracy_param.clone().unwrap_or_default();
+        let param = def.param.accuracy_param.unwrap_or_default();
         if param.top_k() == 0 {
             return Err(def.invalid(TOP_K, "is 0; it must be at least 1"));
         }

@@ -21,7 +21,7 @@ struct Concat {
 
 impl Concat {
     fn new(def: &LayerDef) -> Result<Self> {
-        let param = def.param.concat_param.clone().unwrap_or_default();
+        let param = def.param.concat_param.unwrap_or_default();
         let old = ("concat_dim", param.concat_dim);
         Ok(Self {
             axis: Axis::new(def, "concat_param", param.axis, old)?,

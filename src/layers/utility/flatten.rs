@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) const TYPE: LayerType = LayerType::new("Flatten", |def| {
     Ok(Box::new(Flatten(
-        def.param.flatten_param.clone().unwrap_or_default(),
+        def.param.flatten_param.unwrap_or_default(),
     )))
 });
 

@@ -94,7 +94,7 @@ impl Layer for Reshape {
         }
         let left: usize = left.iter().product();
         if let Some(at) = self.dims.iter().position(|&dim| dim == -1) {
-            if told == 0 || left % told != 0 {
+            if told == 0 || !left.is_multiple_of(told) {
                 return Err(Error::param(
                     SHAPE,
                     format!(

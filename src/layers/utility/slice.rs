@@ -56,7 +56,7 @@ impl Slice {
     fn extents(&self, x: &Shape, axis: usize) -> Result<Vec<usize>> {
         let extent = x.dims()[axis];
         if self.points.is_empty() {
-            if extent % self.tops != 0 {
+            if !extent.is_multiple_of(self.tops) {
                 return Err(Error::shape(format!(
                     "axis {axis} of {x} does not divide into {} equal tops",
                     self.tops

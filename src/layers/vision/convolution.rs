@@ -173,8 +173,10 @@ impl Layer for Convolution {
     }
 
     fn flops(&self) -> u64 {
-        let images = (self.batch * self.bottoms) as u64;
-        2 * self.sizes().multiply_adds() as u64 * images
+        let images = self.batch.saturating_mul(self.bottoms) as u64;
+        (self.sizes().multiply_adds() as u64)
+            .saturating_mul(2)
+            .saturating_mul(images)
     }
 }
 
