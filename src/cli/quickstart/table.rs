@@ -167,7 +167,7 @@ fn symptoms(report: &Report) -> Vec<String> {
             .filter_map(|&(a, b)| report.maps.correlation(a, b))
             .fold(1.0, f64::min);
         found.push(format!(
-            "The heat maps of {} show nearly the same picture: correlation {least:.2} or more.",
+            "The heat maps of {} show nearly the same picture: correlation at least {least:.2}.",
             names(alike)
         ));
     }
