@@ -33,6 +33,8 @@ pub(super) struct Report {
     pub(super) confusion: ConfusionMatrix,
     /// Of the scores before the softmax.
     pub(super) scores: ChannelStats,
+    /// Of the softmax: the heat maps.
+    pub(super) maps: ChannelStats,
     /// For the first faces.
     pub(super) answers: Vec<Answer>,
 }
@@ -67,6 +69,7 @@ pub(super) fn evaluate(
         title: variant.title,
         confusion: ConfusionMatrix::new(CLASSES.len()),
         scores: ChannelStats::new(CLASSES.len()),
+        maps: ChannelStats::new(CLASSES.len()),
         answers: Vec::new(),
     };
     for batch in faces.chunks(BATCH) {
@@ -84,6 +87,7 @@ pub(super) fn evaluate(
                 report.confusion.add(usize::from(truth), answer);
             }
             report.scores.add(scores);
+            report.maps.add(prob);
             if report.answers.len() < keep {
                 report.answers.push(Answer {
                     prob: prob.to_vec(),

@@ -117,6 +117,7 @@ mod tests {
             title,
             confusion: ConfusionMatrix::new(5),
             scores: ChannelStats::new(5),
+            maps: ChannelStats::new(5),
             answers: faces.iter().map(answer).collect(),
         };
         let written = write(dir.path(), &faces, &[report("as written"), report("b")]).unwrap();

@@ -67,11 +67,11 @@ pub(super) fn render(reports: &[Report]) -> String {
             each(&|r| percent(r.scores.zero_share(class))),
         );
     }
-    line("correlation of two regions' scores", Vec::new());
+    line("correlation of two regions' heat maps", Vec::new());
     for (a, b) in pairs() {
         line(
             &format!("  {} / {}", CLASSES[a], CLASSES[b]),
-            each(&|r| figure(r.scores.correlation(a, b), 2)),
+            each(&|r| figure(r.maps.correlation(a, b), 2)),
         );
     }
 
@@ -156,7 +156,7 @@ fn symptoms(report: &Report) -> Vec<String> {
         ));
     }
     let same: Vec<(usize, usize)> = pairs()
-        .filter(|&(a, b)| report.scores.correlation(a, b).is_some_and(|r| r >= SAME))
+        .filter(|&(a, b)| report.maps.correlation(a, b).is_some_and(|r| r >= SAME))
         .collect();
     if !same.is_empty() {
         let alike: Vec<usize> = regions()
@@ -164,10 +164,10 @@ fn symptoms(report: &Report) -> Vec<String> {
             .collect();
         let least = same
             .iter()
-            .filter_map(|&(a, b)| report.scores.correlation(a, b))
+            .filter_map(|&(a, b)| report.maps.correlation(a, b))
             .fold(1.0, f64::min);
         found.push(format!(
-            "The channels of {} draw the same picture: correlation {least:.2} or more.",
+            "The heat maps of {} show nearly the same picture: correlation at least {least:.2}.",
             names(alike)
         ));
     }
@@ -226,6 +226,7 @@ mod tests {
         Report {
             title,
             confusion,
+            maps: stats.clone(),
             scores: stats,
             answers: Vec::new(),
         }
@@ -260,7 +261,7 @@ mod tests {
         );
         assert!(text.contains("has shut left eye: 0 in 100 %"), "{text}");
         assert!(
-            text.contains("channels of right eye and nose draw"),
+            text.contains("heat maps of right eye and nose show"),
             "{text}"
         );
     }
