@@ -33,30 +33,28 @@ fn allocations(net: &Path, passes: usize) -> u64 {
     .unwrap()
 }
 
-/// A layer that multiplies matrices leaves its packing to the `matrixmultiply` crate, which takes a buffer for each product
-/// and gives it back; nothing else may allocate.
+/// Whether matrix products run in tiles of our own, which keep their packing buffers. Elsewhere the `matrixmultiply` crate
+/// takes a buffer for each product and gives it back.
+fn own_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let own = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    let own = false;
+    own
+}
+
 #[test]
 fn a_pass_allocates_nothing() {
     let nets = fixtures().join("nets");
-    let count = allocations(&nets.join("every_layer_without_weights.prototxt"), 5);
-    assert_eq!(count, 0);
+    let without = allocations(&nets.join("every_layer_without_weights.prototxt"), 5);
+    assert_eq!(without, 0);
     for net in ["every_layer.prototxt", "facial_keypoints_dummy.prototxt"] {
-        let (few, many) = (
-            allocations(&nets.join(net), 5),
-            allocations(&nets.join(net), 10),
-        );
-        assert_eq!(2 * few, many, "{net}: allocations grow");
-        assert!(few / 5 <= products(net), "{net}: {few} in 5 passes");
-    }
-}
-
-/// At most so many products of matrices make a pass.
-fn products(net: &str) -> u64 {
-    match net {
-        // One convolution of two groups over three images, forward and backward by its weights, whose first bottom
-        // wants no gradient; one inner product with all three.
-        "every_layer.prototxt" => 3 * 2 * 2 + 3,
-        // Three convolutions over four images, five products an image, in strips.
-        _ => 5 * 4 * 12,
+        let count = allocations(&nets.join(net), 5);
+        if own_tiles() {
+            assert_eq!(count, 0, "{net}");
+        } else {
+            let longer = allocations(&nets.join(net), 10);
+            assert_eq!(2 * count, longer, "{net}: allocations grow");
+        }
     }
 }
