@@ -74,7 +74,7 @@ impl Ui {
     /// Prints a result to standard output.
     ///
     /// # Errors
-    /// `Io` where it cannot be written; a closed pipe is [`closed`].
+    /// `Io` where it cannot be written; a closed pipe is told apart by the caller.
     pub fn print(&mut self, text: &str) -> Result<()> {
         match &self.0 {
             Mode::Log(_) => write(text),

@@ -211,10 +211,10 @@ pub fn write(path: &Path, net: &Net, params: &Params) -> Result<()> {
     write_with(path, net, params, false)
 }
 
-/// [`write`], with the gradients too where `diff` says so (`snapshot_diff`).
+/// [`write()`], with the gradients too where `diff` says so (`snapshot_diff`).
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with(path: &Path, net: &Net, params: &Params, diff: bool) -> Result<()> {
     atomic_write(path, |out| {
         encode(out, net, params, diff).map_err(|e| Error::io("write", path, &e))

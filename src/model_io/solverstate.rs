@@ -32,7 +32,7 @@ pub struct State {
     pub resume: Option<Resume>,
 }
 
-/// Reads a state file, Caffe's or one of [`write`].
+/// Reads a state file, Caffe's or one of [`write()`].
 ///
 /// # Errors
 /// `Io` where the file cannot be read; `Format` where it is cut short, damaged or something else, saying what.
