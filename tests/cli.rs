@@ -529,3 +529,32 @@ fn training_ends_when_nobody_reads_its_log() {
     assert!(out(&output).contains("Iteration 4 "), "{}", out(&output));
     assert_eq!(files(dir.path(), ".caffemodel").len(), 1);
 }
+
+/// A disk that is full from some point on, for real: files may not grow past one block.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_no_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let wide = NET.replace("num_output: 2", "num_output: 900");
+    std::fs::write(dir.path().join("net.prototxt"), wide).unwrap();
+    let solver = r#"net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 4 snapshot: 2 snapshot_prefix: "s""#;
+    std::fs::write(dir.path().join("s.prototxt"), solver).unwrap();
+    works(&call(dir.path(), "train -solver s.prototxt"));
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    let before = [read("s_iter_4.caffemodel"), read("s_iter_4.solverstate")];
+    assert!(before[0].len() > 4096);
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1; exec \"$0\" train -solver s.prototxt",
+        ])
+        .arg(executable())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    fails(&output, &["cannot write", "s_iter_4.caffemodel"]);
+    let after = [read("s_iter_4.caffemodel"), read("s_iter_4.solverstate")];
+    assert!(before == after, "a snapshot was lost");
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 6, "something half-written was left behind");
+}

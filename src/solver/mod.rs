@@ -91,6 +91,8 @@ pub struct Solver {
     /// Where the test nets stood before the test under way.
     before_test: Option<Vec<snapshot::Position>>,
     last_snapshot: Option<PathBuf>,
+    /// The iteration whose snapshot failed last.
+    unsaved: Option<u64>,
     /// Numbers of the solver's message, checked.
     every: Every,
 }
@@ -180,6 +182,7 @@ impl Solver {
             losses: VecDeque::new(),
             before_test: None,
             last_snapshot: None,
+            unsaved: None,
             every,
             param,
             options,

@@ -113,6 +113,7 @@ impl Solver {
     /// A snapshot that training does not depend on.
     pub(super) fn try_snapshot(&mut self, observer: &mut dyn Observer) {
         if let Err(error) = self.snapshot(observer) {
+            self.unsaved = Some(self.iteration);
             observer.on(&Event::Warning(&format!(
                 "the snapshot at iteration {} failed, training goes on: {error}",
                 self.iteration

@@ -6,6 +6,7 @@ use super::{Action, Outcome, Solver, due};
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer},
+    number::g,
 };
 
 /// When the last iteration was displayed.
@@ -30,7 +31,10 @@ impl Solver {
         observer.on(&Event::TrainStart);
         let left = self.every.max_iter.saturating_sub(self.iteration);
         let stopped = self.iterate(left, control, observer)?;
-        if self.param.snapshot_after_train() && !due(self.every.snapshot, self.iteration) {
+        // One that was due just now and failed is tried again: this time a failure counts.
+        let failed = self.unsaved == Some(self.iteration);
+        let saved = due(self.every.snapshot, self.iteration) && !failed;
+        if failed || (self.param.snapshot_after_train() && !saved) {
             if self.param.snapshot_prefix().is_empty() {
                 observer.on(&Event::Note(
                     "snapshot_prefix is not set: the weights are not saved",
@@ -158,7 +162,7 @@ impl Solver {
         }
         let mut help = format!(
             "lower base_lr ({}) or set clip_gradients, and look for labels or values out of range in the data",
-            self.param.base_lr()
+            g(self.param.base_lr())
         );
         if let Some(last) = &self.last_snapshot {
             help = format!("{help}; the last snapshot before is '{}'", last.display());
