@@ -12,9 +12,6 @@ pub mod map;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
-mod transpose;
-
-pub use transpose::{transpose, transpose_serial};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,7 +4,7 @@
 //!
 //! - y = W · X + bias
 //! - ∂x = col2im(Wᵀ · ∂y)
-//! - ∂W += Σ over images of ∂y · Xᵀ, computed as (∂yᵀ)ᵀ · (Xᵀ): the product reads both by rows
+//! - ∂W += Σ over images of ∂y · Xᵀ
 //! - ∂bias += Σ over images and pixels of ∂y
 //!
 //! Images are shared out in a fixed number of runs, each with its own piece of the workspace; within an image the
@@ -23,19 +23,17 @@ use split::Split;
 
 use super::{
     gemm::{Act, Bias, Gemm},
-    reduce, transpose,
+    reduce,
 };
 
 /// Floats of workspace that [`forward`], [`backward_data`] and [`backward_weights`] need for a batch.
 pub fn workspace_len(s: &ConvShape, batch: usize) -> usize {
-    let columns = Split::images(s, batch).workspace_len();
-    let forward = columns + s.weights_len();
-    forward.max(Split::weights(s, batch).workspace_len())
+    forward_workspace_len(s, batch).max(Split::weights(s, batch).workspace_len())
 }
 
 /// Floats of workspace that [`forward`] alone needs for a batch.
 pub fn forward_workspace_len(s: &ConvShape, batch: usize) -> usize {
-    Split::images(s, batch).workspace_len() + s.weights_len()
+    Split::images(s, batch).workspace_len()
 }
 
 /// y = act(w ∗ x + bias).
@@ -56,15 +54,6 @@ pub fn forward(
     let (out_group, in_group) = (s.out_len() / s.groups, s.in_len() / s.groups);
     let (w_group, channels) = (s.weights_len() / s.groups, s.out_channels / s.groups);
     let (rows, pixels) = (s.col_rows(), s.out_spatial());
-    // Every strip of every image packs the weights, which is several times faster from their transpose.
-    let (transposed, workspace) = workspace.split_at_mut(s.weights_len());
-    for (w, t) in w
-        .chunks_exact(w_group)
-        .zip(transposed.chunks_exact_mut(w_group))
-    {
-        transpose(w, (channels, rows), rows, t);
-    }
-    let w = &*transposed;
     y.par_chunks_mut(split.images * s.out_len())
         .zip(x.par_chunks(split.images * s.in_len()))
         .zip(split.pieces(workspace))
@@ -79,7 +68,7 @@ pub fn forward(
                     None => Bias::None,
                 };
                 for cols in split.strips() {
-                    let g = Gemm::new(channels, cols.len(), rows).trans_a();
+                    let g = Gemm::new(channels, cols.len(), rows);
                     let g = g.ldc(pixels).bias(bias).act(act);
                     let y = &mut y[cols.start..];
                     if s.is_pointwise() {
@@ -149,24 +138,22 @@ pub fn backward_weights(
         .zip(split.pieces(workspace))
         .with_max_len(1)
         .for_each(|((x, dy), piece)| {
-            let [col, turned, diff, partial] = split.cut(piece);
+            let (col, partial) = split.cut(piece);
             let images = x.chunks_exact(in_group).zip(dy.chunks_exact(out_group));
             for (i, (x, dy)) in images.enumerate() {
                 let group = i % s.groups;
                 let partial = &mut partial[group * w_group..][..w_group];
                 for cols in split.strips() {
                     let first = i < s.groups && cols.start == 0;
-                    let g = Gemm::new(channels, rows, cols.len()).trans_a();
-                    let g = g.beta(if first { 0.0 } else { 1.0 });
-                    let (start, len) = (cols.start, cols.len());
-                    split.transpose(&dy[start..], (channels, len), pixels, diff);
+                    let g = Gemm::new(channels, rows, cols.len()).trans_b();
+                    let g = g.lda(pixels).beta(if first { 0.0 } else { 1.0 });
+                    let dy = &dy[cols.start..];
                     if s.is_pointwise() {
-                        split.transpose(&x[start..], (rows, len), pixels, turned);
+                        split.multiply(&g.ldb(pixels), dy, &x[cols.start..], partial);
                     } else {
                         split.columns(s, x, cols, col);
-                        split.transpose(col, (rows, len), len, turned);
+                        split.multiply(&g, dy, col, partial);
                     }
-                    split.multiply(&g, diff, turned, partial);
                 }
             }
         });

@@ -8,10 +8,7 @@ use super::{
     ConvShape,
     im2col::{col2im, im2col},
 };
-use crate::kernels::{
-    gemm::{Gemm, gemm, gemm_serial},
-    transpose, transpose_serial,
-};
+use crate::kernels::gemm::{Gemm, gemm, gemm_serial};
 
 /// Runs of images at most: enough for the balance of many threads, few enough for their buffers.
 const RUNS: usize = 32;
@@ -34,8 +31,6 @@ pub(super) struct Split {
     pub(super) images: usize,
     /// Floats of a run's parts of the workspace.
     col_len: usize,
-    turned_len: usize,
-    diff_len: usize,
     partial_len: usize,
     shared: bool,
     runs: usize,
@@ -53,13 +48,11 @@ impl Split {
         split
     }
 
-    /// For the weights' gradient: each run sums into a partial of its own, and turns both factors around.
+    /// For the weights' gradient: each run sums into a partial of its own.
     pub(super) fn weights(s: &ConvShape, batch: usize) -> Self {
         let partial = s.weights_len();
         let runs = (PARTIALS / partial).clamp(1, RUNS / 2);
         let mut split = Self::new(s, batch, runs, WEIGHTS_COLUMNS);
-        split.turned_len = split.col_len;
-        split.diff_len = s.out_channels / s.groups * split.strip;
         split.partial_len = partial;
         if s.is_pointwise() {
             split.col_len = 0;
@@ -82,8 +75,6 @@ impl Split {
         Split {
             images,
             col_len: rows * strip,
-            turned_len: 0,
-            diff_len: 0,
             partial_len: 0,
             shared,
             runs,
@@ -92,13 +83,9 @@ impl Split {
         }
     }
 
-    /// Cuts a piece of the workspace for the weights' gradient: columns, their transpose, the transpose of the
-    /// output's gradient, the partial sum.
-    pub(super) fn cut<'p>(&self, piece: &'p mut [f32]) -> [&'p mut [f32]; 4] {
-        let (col, piece) = piece.split_at_mut(self.col_len);
-        let (turned, piece) = piece.split_at_mut(self.turned_len);
-        let (diff, partial) = piece.split_at_mut(self.diff_len);
-        [col, turned, diff, partial]
+    /// Cuts a piece of the workspace for the weights' gradient: columns, the partial sum.
+    pub(super) fn cut<'p>(&self, piece: &'p mut [f32]) -> (&'p mut [f32], &'p mut [f32]) {
+        piece.split_at_mut(self.col_len)
     }
 
     /// The partial sum in a piece.
@@ -136,15 +123,6 @@ impl Split {
         }
     }
 
-    /// The transpose of one strip.
-    pub(super) fn transpose(&self, a: &[f32], dims: (usize, usize), lda: usize, out: &mut [f32]) {
-        if self.shared {
-            transpose(a, dims, lda, out);
-        } else {
-            transpose_serial(a, dims, lda, out);
-        }
-    }
-
     /// The product of one strip.
     pub(super) fn multiply(&self, g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32]) {
         if self.shared {
@@ -164,7 +142,7 @@ impl Split {
 
     /// Floats of one run's piece of the workspace; never 0, so that there is always something to cut.
     pub(super) fn piece_len(&self) -> usize {
-        (self.col_len + self.turned_len + self.diff_len + self.partial_len).max(1)
+        (self.col_len + self.partial_len).max(1)
     }
 
     /// Floats of all pieces.

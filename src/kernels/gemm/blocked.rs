@@ -1,5 +1,5 @@
-//! One block of C on one thread: k and the columns cut so that the packed part of B stays in a core's second cache and
-//! a panel of A in its first; tiles between them.
+//! One block of C on one thread: k and the rows cut so that the packed part of A stays in a core's second cache; then
+//! panel after panel of B, each used for all those rows while it is near.
 //!
 //! Each element of C is a sum in order of k, in pieces that depend on k alone: neither the cut into blocks nor the
 //! shape of a tile changes its bits. The functions here are inlined where an instruction set is switched on.
@@ -13,70 +13,48 @@ use super::{
 };
 
 /// Steps of k at a time.
-const DEPTH: usize = 320;
-/// Columns of B packed at a time.
-const WIDTH: usize = 512;
+const DEPTH: usize = 512;
+/// Rows of A packed at a time.
+const HEIGHT: usize = 288;
 /// Panels of A up to which B is read where it lies: packing it would cost more than it saves.
 const IN_PLACE: usize = 1;
 
 /// block = act(alpha · op(A)\[rows\] · op(B)\[cols\] + beta · block + bias). k must not be 0.
 #[inline(always)]
 pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
-    let (rows, cols) = (block.rows.len(), block.cols.len());
-    let panels = rows.div_ceil(T::ROWS);
+    let (rows, cols) = (block.rows.len(), block.cols.clone());
     let depth = even_parts(g.k, DEPTH, 8);
-    let width = even_parts(cols, WIDTH, T::COLS);
-    let in_place = panels <= IN_PLACE && !g.trans_b;
-    let mut scratch = Scratch::take(depth * (T::STRIDE + width.next_multiple_of(T::COLS)));
-    let (a_panel, b_panels) = scratch.floats().split_at_mut(depth * T::STRIDE);
+    let height = even_parts(rows, HEIGHT, T::ROWS);
+    let mut scratch = Scratch::take(depth * (height.div_ceil(T::ROWS) * T::STRIDE + T::COLS));
+    let (b_panel, a_panels) = scratch.floats().split_at_mut(depth * T::COLS);
     let mut out = [0.0; TILE];
     for p in (0..g.k).step_by(depth) {
         let steps = p..g.k.min(p + depth);
         let k = steps.len();
-        for col in (0..cols).step_by(width) {
-            let part = col..cols.min(col + width);
-            // Whole panels may be read in place; what is left of the last is packed in any case.
-            let whole = if in_place {
-                part.len() / T::COLS * T::COLS
-            } else {
-                0
-            };
-            pack_b(
-                t,
-                g,
-                b,
-                &steps,
-                block.cols.start + col + whole..block.cols.start + part.end,
-                b_panels,
-            );
-            for i in 0..panels {
-                let panel = rows * i / panels..rows * (i + 1) / panels;
-                let start = block.rows.start;
-                pack_a(
-                    t,
-                    g,
-                    a,
-                    &steps,
-                    start + panel.start..start + panel.end,
-                    a_panel,
-                );
-                for j in (0..part.len()).step_by(T::COLS) {
-                    let width = T::COLS.min(part.len() - j);
-                    let dims = (panel.len(), width.div_ceil(T::LANES), k);
-                    if j < whole {
-                        let b = &b[p * g.ldb + block.cols.start + col + j..];
-                        t.multiply(dims, a_panel, b, g.ldb, &mut out);
-                    } else {
-                        t.multiply(
-                            dims,
-                            a_panel,
-                            &b_panels[(j - whole) * k..],
-                            T::COLS,
-                            &mut out,
-                        );
-                    }
-                    let cols = col + j..col + j + width;
-                    write::<T>(g, &steps, &out, panel.clone(), cols, block);
+        for row in (0..rows).step_by(height) {
+            let (start, height) = (block.rows.start + row, height.min(rows - row));
+            let panels = height.div_ceil(T::ROWS);
+            // Panels differ by one row at most: a thin last one would waste most of its tile.
+            let panel = |i: usize| height * i / panels..height * (i + 1) / panels;
+            for (i, to) in (0..panels).zip(a_panels.chunks_exact_mut(k * T::STRIDE)) {
+                let rows = panel(i).start + start..panel(i).end + start;
+                pack_a(t, g, a, &steps, rows, to);
+            }
+            for col in cols.clone().step_by(T::COLS) {
+                let width = T::COLS.min(cols.end - col);
+                let in_place = panels <= IN_PLACE && !g.trans_b && width == T::COLS;
+                let (b, ldb) = if in_place {
+                    (&b[p * g.ldb + col..], g.ldb)
+                } else {
+                    pack_b(t, g, b, &steps, col..col + width, b_panel);
+                    (&*b_panel, T::COLS)
+                };
+                let col = col - cols.start..col - cols.start + width;
+                for (i, a) in (0..panels).zip(a_panels.chunks_exact(k * T::STRIDE)) {
+                    let rows = panel(i).start + row..panel(i).end + row;
+                    let dims = (rows.len(), width.div_ceil(T::LANES), k);
+                    t.multiply(dims, a, b, ldb, &mut out);
+                    write::<T>(g, &steps, &out, rows, col.clone(), block);
                 }
             }
         }
@@ -89,7 +67,7 @@ fn even_parts(len: usize, most: usize, unit: usize) -> usize {
     len.div_ceil(len.div_ceil(most)).next_multiple_of(unit)
 }
 
-/// Columns of B in panels of COLS, step by step; columns that are missing in the last panel hold any value.
+/// A panel of B, step by step, COLS apart; columns that are missing hold any value.
 #[inline(always)]
 fn pack_b<T: Tile>(
     t: T,
@@ -99,28 +77,12 @@ fn pack_b<T: Tile>(
     cols: Range<usize>,
     to: &mut [f32],
 ) {
-    let k = steps.len();
     if g.trans_b {
-        for (panel, j) in to
-            .chunks_exact_mut(k * T::COLS)
-            .zip(cols.clone().step_by(T::COLS))
-        {
-            let width = T::COLS.min(cols.end - j);
-            for i in (0..width).step_by(8) {
-                let from = &b[(j + i) * g.ldb + steps.start..];
-                t.turn(from, g.ldb, (8.min(width - i), k), &mut panel[i..], T::COLS);
-            }
-        }
+        let from = &b[cols.start * g.ldb + steps.start..];
+        turn(t, from, g.ldb, (cols.len(), steps.len()), to, T::COLS);
     } else {
-        for (p, step) in steps.clone().enumerate() {
-            let row = &b[step * g.ldb + cols.start..];
-            for (j, panel) in (0..cols.len())
-                .step_by(T::COLS)
-                .zip(to.chunks_exact_mut(k * T::COLS))
-            {
-                let width = T::COLS.min(cols.len() - j);
-                copy(&row[j..], width, &mut panel[p * T::COLS..][..T::COLS]);
-            }
+        for (to, step) in to.chunks_exact_mut(T::COLS).zip(steps.clone()) {
+            copy(&b[step * g.ldb + cols.start..], cols.len(), to);
         }
     }
 }
@@ -140,10 +102,31 @@ fn pack_a<T: Tile>(
             copy(&a[step * g.lda + rows.start..], rows.len(), to);
         }
     } else {
-        for i in (0..rows.len()).step_by(8) {
-            let from = &a[(rows.start + i) * g.lda + steps.start..];
-            let dims = (8.min(rows.len() - i), steps.len());
-            t.turn(from, g.lda, dims, &mut to[i..], T::STRIDE);
+        let from = &a[rows.start * g.lda + steps.start..];
+        turn(t, from, g.lda, (rows.len(), steps.len()), to, T::STRIDE);
+    }
+}
+
+/// to\[p · stride + i\] = from\[i · ld + p\], a part at a time that stays in the first cache while it is written.
+#[inline(always)]
+fn turn<T: Tile>(
+    t: T,
+    from: &[f32],
+    ld: usize,
+    (rows, len): (usize, usize),
+    to: &mut [f32],
+    stride: usize,
+) {
+    for p in (0..len).step_by(64) {
+        for i in (0..rows).step_by(8) {
+            let dims = (8.min(rows - i), 64.min(len - p));
+            t.turn(
+                &from[i * ld + p..],
+                ld,
+                dims,
+                &mut to[p * stride + i..],
+                stride,
+            );
         }
     }
 }
@@ -152,13 +135,20 @@ fn pack_a<T: Tile>(
 /// faster than exact ends.
 #[inline(always)]
 fn copy(from: &[f32], len: usize, to: &mut [f32]) {
-    for (i, to) in to.chunks_exact_mut(8).enumerate().take(len.div_ceil(8)) {
-        let from = &from[i * 8..];
-        match from.first_chunk::<8>() {
-            Some(eight) => to.copy_from_slice(eight),
-            None => to[..from.len()].copy_from_slice(from),
+    let (to, _) = to.as_chunks_mut::<8>();
+    for (i, to) in to.iter_mut().enumerate().take(len.div_ceil(8)) {
+        match from[i * 8..].first_chunk() {
+            Some(eight) => *to = *eight,
+            None => copy_end(&from[i * 8..], to),
         }
     }
+}
+
+/// Apart, so that the copies above stay vectors.
+#[cold]
+#[inline(never)]
+fn copy_end(from: &[f32], to: &mut [f32; 8]) {
+    to[..from.len()].copy_from_slice(from);
 }
 
 /// Brings a tile to its place in the block.
@@ -175,11 +165,23 @@ fn write<T: Tile>(
     let (first_row, first_col) = (block.rows.start, block.cols.start);
     for (i, sums) in rows.zip(out.chunks_exact(T::COLS)) {
         let c = &mut block.row(i)[cols.clone()];
+        let (whole, rest) = c.as_chunks_mut::<8>();
+        let (sums, last) = sums.split_at(whole.len() * 8);
         if beta == 0.0 {
-            c.iter_mut().zip(sums).for_each(|(c, s)| *c = g.alpha * s);
+            for (c, s) in whole.iter_mut().zip(sums.as_chunks::<8>().0) {
+                *c = s.map(|s| g.alpha * s);
+            }
+            rest.iter_mut()
+                .zip(last)
+                .for_each(|(c, s)| *c = g.alpha * s);
         } else {
-            c.iter_mut()
-                .zip(sums)
+            for (c, s) in whole.iter_mut().zip(sums.as_chunks::<8>().0) {
+                for (c, s) in c.iter_mut().zip(s) {
+                    *c = g.alpha * s + beta * *c;
+                }
+            }
+            rest.iter_mut()
+                .zip(last)
                 .for_each(|(c, s)| *c = g.alpha * s + beta * *c);
         }
         if steps.end == g.k && !g.epilogue.is_empty() {

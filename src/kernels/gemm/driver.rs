@@ -1,8 +1,8 @@
 //! The product cut into blocks of C, which threads share.
 
 use super::{
-    Bias, Gemm, skinny,
-    tile::{Block, Path, for_each_block},
+    Bias, Gemm,
+    tile::{Path, for_each_block},
 };
 
 /// Multiply-adds below which a second thread costs more than it brings (about 10 µs of one core).
@@ -11,8 +11,8 @@ const SERIAL: usize = 1 << 19;
 const BLOCKS: usize = 16;
 /// A block's sides stay at least this: below, packing weighs more than the product.
 const SIDE: usize = 64;
-/// And multiples of this, so that tiles inside it are whole.
-const TILE: usize = 16;
+/// And multiples of these (rows, columns), so that tiles inside it are whole.
+const TILE: (usize, usize) = (12, 32);
 
 /// C = act(alpha · op(A) · op(B) + beta · C + bias), as `g` says.
 ///
@@ -40,14 +40,12 @@ fn run(path: Path, g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32], block_size
     check(g, a, b, c);
     let product = g.k != 0 && g.alpha != 0.0;
     for_each_block(c, (g.m, g.n, g.ldc), block_size, |mut block| {
-        if product && !skinny::fits(g) {
-            return path.multiply(g, a, b, &mut block);
-        }
-        scale(g.beta, &mut block);
         if product {
-            skinny::multiply_add(g, a, b, &mut block);
+            path.multiply(g, a, b, &mut block);
+        } else {
+            block.scale(g.beta);
+            g.epilogue.finish_block(&mut block);
         }
-        g.epilogue.finish_block(&mut block);
     });
 }
 
@@ -58,13 +56,13 @@ fn block_size(g: &Gemm<'_>) -> (usize, usize) {
     if work(rows, cols) < SERIAL {
         return (rows, cols);
     }
-    let half = |side: usize| side.div_ceil(2).next_multiple_of(TILE);
+    let half = |side: usize, tile: usize| side.div_ceil(2).next_multiple_of(tile);
     while g.m.div_ceil(rows) * g.n.div_ceil(cols) < BLOCKS {
         // A narrow block packs its part of A for few columns, so the columns are kept longer.
         let next = if 2 * rows > cols && rows >= 2 * SIDE {
-            (half(rows), cols)
+            (half(rows, TILE.0), cols)
         } else if cols >= 2 * SIDE {
-            (rows, half(cols))
+            (rows, half(cols, TILE.1))
         } else {
             break;
         };
@@ -74,17 +72,6 @@ fn block_size(g: &Gemm<'_>) -> (usize, usize) {
         (rows, cols) = next;
     }
     (rows, cols)
-}
-
-fn scale(beta: f32, block: &mut Block<'_>) {
-    for i in 0..block.rows.len() {
-        let row = block.row(i);
-        if beta == 0.0 {
-            row.fill(0.0);
-        } else {
-            row.iter_mut().for_each(|c| *c *= beta);
-        }
-    }
 }
 
 fn check(g: &Gemm<'_>, a: &[f32], b: &[f32], c: &[f32]) {
@@ -193,6 +180,8 @@ mod tests {
             (17, 2309, 75),
             (2, 3, 200_003),
             (3, 1001, 997),
+            (611, 2, 77),
+            (5, 1001, 530),
         ] {
             compare(&Gemm::new(m, n, k), &format!("{m} {n} {k}"));
             compare(

@@ -1,28 +1,46 @@
-//! Products with very few rows, an inner product on one image above all: B is read once, where it lies, because packing
-//! it would cost more than the product.
+//! Products with very few rows or columns, an inner product on one image above all: the large matrix is read where it
+//! lies, because packing it would cost more than the product.
 
 use super::{Gemm, tile::Block};
 
-/// Rows up to which this pays.
-const ROWS: usize = 4;
+/// Rows or columns up to which this pays.
+const FEW: usize = 2;
 const LANES: usize = 16;
 
-/// Few rows, each of them contiguous in A.
+/// Few rows, each of them contiguous in A; or few columns, contiguous in B, and contiguous rows.
 pub(super) fn fits(g: &Gemm<'_>) -> bool {
-    g.m <= ROWS && (!g.trans_a || g.lda == 1)
+    let rows = !g.trans_a || g.lda == 1;
+    rows && (g.m <= FEW || (g.n <= FEW && has_columns(g)))
 }
 
-/// block += alpha · op(A)\[rows\] · op(B)\[cols\].
-pub(super) fn multiply_add(g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
-    let cols = block.cols.clone();
-    for i in 0..block.rows.len() {
-        let a = &a[(block.rows.start + i) * if g.trans_a { 1 } else { g.lda }..][..g.k];
-        let c = block.row(i);
-        if g.trans_b {
-            for (c, j) in c.iter_mut().zip(cols.clone()) {
-                *c += g.alpha * dot(a, &b[j * g.ldb..][..g.k]);
+/// Columns of op(B) are contiguous.
+fn has_columns(g: &Gemm<'_>) -> bool {
+    g.trans_b || g.ldb == 1
+}
+
+/// [`Path::multiply`](super::tile::Path::multiply) for these, inlined where an instruction set is switched on.
+#[inline(always)]
+pub(super) fn multiply(g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
+    block.scale(g.beta);
+    multiply_add(g, a, b, block);
+    g.epilogue.finish_block(block);
+}
+
+#[inline(always)]
+fn multiply_add(g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
+    let (rows, cols) = (block.rows.clone(), block.cols.clone());
+    let row_of_a = |i: usize| &a[i * if g.trans_a { 1 } else { g.lda }..][..g.k];
+    if has_columns(g) {
+        for j in cols.clone() {
+            let b = &b[j * if g.trans_b { g.ldb } else { 1 }..][..g.k];
+            for i in rows.clone() {
+                let c = &mut block.row(i - rows.start)[j - cols.start];
+                *c += g.alpha * dot(row_of_a(i), b);
             }
-        } else {
+        }
+    } else {
+        for i in rows.clone() {
+            let (a, c) = (row_of_a(i), block.row(i - rows.start));
             let row = |p: usize| &b[p * g.ldb + cols.start..][..cols.len()];
             // Four rows of B at a time: C is loaded and stored a quarter as often.
             let whole = g.k / 4 * 4;
@@ -45,6 +63,7 @@ pub(super) fn multiply_add(g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block
     }
 }
 
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (a, a_end) = a.as_chunks::<LANES>();

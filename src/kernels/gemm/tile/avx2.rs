@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Block, TILE, Tile};
-use crate::kernels::gemm::{Gemm, blocked};
+use crate::kernels::gemm::{Gemm, blocked, skinny};
 
 const ROWS: usize = 6;
 const STRIDE: usize = 8;
@@ -26,7 +26,11 @@ impl Avx2 {
     pub(super) fn multiply_block(self, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
         #[target_feature(enable = "avx2,fma")]
         fn with_features(t: Avx2, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
-            blocked::multiply(t, g, a, b, block);
+            if skinny::fits(g) {
+                skinny::multiply(g, a, b, block);
+            } else {
+                blocked::multiply(t, g, a, b, block);
+            }
         }
         // SAFETY: `self` exists only where the processor has these features.
         unsafe { with_features(self, g, a, b, block) }
@@ -103,6 +107,7 @@ fn kernel<const R: usize, const V: usize>(
 
 /// [`Tile::turn`], eight steps of k at a time.
 #[target_feature(enable = "avx2")]
+#[allow(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 pub(super) fn turn(
     from: &[f32],
     ld: usize,
@@ -110,27 +115,30 @@ pub(super) fn turn(
     to: &mut [f32],
     stride: usize,
 ) {
-    // Where rows are missing, the last one stands in.
-    let line = |i: usize| &from[i.min(rows - 1) * ld..][..len];
-    let lines: [&[f32]; 8] = [0, 1, 2, 3, 4, 5, 6, 7].map(line);
+    assert!((1..=8).contains(&rows) && len > 0);
+    let inside = |steps: usize, by: usize, width: usize, all: usize| {
+        let end = steps.checked_mul(by).and_then(|at| at.checked_add(width));
+        end.is_some_and(|end| end <= all)
+    };
+    assert!(inside(rows - 1, ld, len, from.len()) && inside(len - 1, stride, 8, to.len()));
     let whole = len / 8 * 8;
     for p in (0..whole).step_by(8) {
         let mut square = [_mm256_setzero_ps(); 8];
-        for i in 0..8 {
-            if let Some(eight) = lines[i][p..].first_chunk() {
-                square[i] = load(eight);
-            }
+        for (i, line) in square.iter_mut().enumerate() {
+            // Where rows are missing, the last one stands in.
+            let at = i.min(rows - 1) * ld + p;
+            // SAFETY: row below `rows`, p + 8 <= len: inside `from` by the assert.
+            *line = unsafe { _mm256_loadu_ps(from.as_ptr().add(at)) };
         }
         for (q, column) in turned(square).into_iter().enumerate() {
-            if let Some(eight) = to[(p + q) * stride..].first_chunk_mut() {
-                store(eight, column);
-            }
+            let at = (p + q) * stride;
+            // SAFETY: p + q < len: the eight are inside `to` by the assert.
+            unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(at), column) };
         }
     }
     for p in whole..len {
-        let to = &mut to[p * stride..][..8];
-        for (to, line) in to.iter_mut().zip(lines) {
-            *to = line[p];
+        for (i, to) in to[p * stride..][..8].iter_mut().enumerate() {
+            *to = from[i.min(rows - 1) * ld + p];
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Block, TILE, Tile, avx2::turn};
-use crate::kernels::gemm::{Gemm, blocked};
+use crate::kernels::gemm::{Gemm, blocked, skinny};
 
 const ROWS: usize = 12;
 const STRIDE: usize = 16;
@@ -28,7 +28,11 @@ impl Avx512 {
     pub(super) fn multiply_block(self, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
         #[target_feature(enable = "avx512f,avx2,fma")]
         fn with_features(t: Avx512, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
-            blocked::multiply(t, g, a, b, block);
+            if skinny::fits(g) {
+                skinny::multiply(g, a, b, block);
+            } else {
+                blocked::multiply(t, g, a, b, block);
+            }
         }
         // SAFETY: `self` exists only where the processor has these features.
         unsafe { with_features(self, g, a, b, block) }

@@ -25,6 +25,18 @@ impl Block<'_> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.ldc), self.cols.len()) }
     }
 
+    /// block · beta; 0 does not read.
+    pub(in crate::kernels::gemm) fn scale(&mut self, beta: f32) {
+        for i in 0..self.rows.len() {
+            let row = self.row(i);
+            if beta == 0.0 {
+                row.fill(0.0);
+            } else {
+                row.iter_mut().for_each(|c| *c *= beta);
+            }
+        }
+    }
+
     /// First element and distance between rows, for a kernel that walks the block itself. It may touch only
     /// `rows.len()` rows of `cols.len()` elements.
     pub(super) fn as_mut_ptr(&mut self) -> (*mut f32, usize) {

@@ -10,7 +10,7 @@ mod portable;
 
 use std::sync::OnceLock;
 
-use super::Gemm;
+use super::{Gemm, skinny};
 pub(super) use block::{Block, for_each_block};
 
 /// Floats of the largest tile.
@@ -49,6 +49,7 @@ impl Path {
     /// block = act(alpha · op(A)\[rows\] · op(B)\[cols\] + beta · block + bias). k must not be 0.
     pub(super) fn multiply(self, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
         match self {
+            Self::Portable if skinny::fits(g) => skinny::multiply(g, a, b, block),
             Self::Portable => {
                 portable::multiply(g, a, b, block);
                 g.epilogue.finish_block(block);
