@@ -1,9 +1,11 @@
 //! C = act(alpha · op(A) · op(B) + beta · C + bias): the one matrix product of the program.
 
+#[cfg(target_arch = "x86_64")]
 mod blocked;
 mod driver;
 #[cfg(test)]
 pub(crate) mod plain;
+#[cfg(target_arch = "x86_64")]
 mod scratch;
 mod skinny;
 mod tile;

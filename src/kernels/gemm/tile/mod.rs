@@ -14,6 +14,7 @@ use super::{Gemm, skinny};
 pub(super) use block::{Block, for_each_block};
 
 /// Floats of the largest tile.
+#[cfg(target_arch = "x86_64")]
 pub(super) const TILE: usize = 512;
 
 /// What fills a block of C. A value for an instruction set exists only where the processor has it.
@@ -42,7 +43,7 @@ impl Path {
             avx2::Avx2::new().map(Self::Avx2),
         ];
         #[cfg(not(target_arch = "x86_64"))]
-        let own = [None];
+        let own: [Option<Self>; 0] = [];
         own.into_iter().flatten().chain([Self::Portable])
     }
 
@@ -63,6 +64,7 @@ impl Path {
 }
 
 /// A microkernel: the product of a few rows of A with a few vectors of columns of B, kept in registers.
+#[cfg(target_arch = "x86_64")]
 pub(super) trait Tile: Copy {
     /// Rows of a tile at most.
     const ROWS: usize;
