@@ -18,6 +18,8 @@ const DEPTH: usize = 512;
 const HEIGHT: usize = 288;
 /// Panels of A up to which B is read where it lies: packing it would cost more than it saves.
 const IN_PLACE: usize = 1;
+/// Steps of k up to which a tile is done before a hint about C has helped.
+const SHORT: usize = 64;
 
 /// block = act(alpha · op(A)\[rows\] · op(B)\[cols\] + beta · block + bias). k must not be 0.
 #[inline(always)]
@@ -53,6 +55,11 @@ pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block:
                 for (i, a) in (0..panels).zip(a_panels.chunks_exact(k * T::STRIDE)) {
                     let rows = panel(i).start + row..panel(i).end + row;
                     let dims = (rows.len(), width.div_ceil(T::LANES), k);
+                    if k > SHORT {
+                        for i in rows.clone() {
+                            block.prefetch(i, col.clone());
+                        }
+                    }
                     t.multiply(dims, a, b, ldb, &mut out);
                     write::<T>(g, &steps, &out, rows, col.clone(), block);
                 }

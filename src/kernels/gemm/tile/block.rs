@@ -37,6 +37,23 @@ impl Block<'_> {
         }
     }
 
+    /// Asks for part of a row before it is needed: C is often in no cache when its first tile is written.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a hint takes a pointer")]
+    pub(in crate::kernels::gemm) fn prefetch(&mut self, i: usize, cols: Range<usize>) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let row = &self.row(i)[cols];
+        for line in row
+            .chunks(16)
+            .map(<[f32]>::as_ptr)
+            .chain(row.last().map(std::ptr::from_ref))
+        {
+            // SAFETY: a hint reads nothing, and the address is inside the block.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        }
+    }
+
     /// First element and distance between rows, for a kernel that walks the block itself. It may touch only
     /// `rows.len()` rows of `cols.len()` elements.
     pub(super) fn as_mut_ptr(&mut self) -> (*mut f32, usize) {
