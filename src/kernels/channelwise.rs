@@ -29,17 +29,10 @@ pub fn channel_map_to<F: Fn(f32) -> f32>(
     dims: (usize, usize),
     f: impl Fn(usize) -> F + Sync,
 ) {
-    assert_eq!(x.len(), y.len());
-    y.par_chunks_mut(PIECE)
-        .zip(x.par_chunks(PIECE))
-        .enumerate()
-        .for_each(|(i, (y, x))| {
-            planes(i, y.len(), dims, |c, run| {
-                let f = f(c);
-                let x = &x[run.clone()];
-                y[run].iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
-            });
-        });
+    channel_zip(y, x, dims, |c| {
+        let f = f(c);
+        move |_, x| f(x)
+    });
 }
 
 /// y\[i\] = f(c)(y\[i\], x\[i\]).

@@ -97,55 +97,10 @@ pub fn mul(x: &[f32], y: &mut [f32]) {
     zip_into(y, x, |y, x| y * x);
 }
 
-/// What each channel of a blob gets: y = scale\[c\] · x + shift\[c\] for x of n × channels × inner, in place.
-/// Without a scale it is 1, without a shift 0.
-pub fn channel_affine(
-    y: &mut [f32],
-    (channels, inner): (usize, usize),
-    scale: Option<&[f32]>,
-    shift: Option<&[f32]>,
-) {
-    for_each_plane(y, (channels, inner), |c, plane| {
-        match (scale.map(|s| s[c]), shift.map(|s| s[c])) {
-            (Some(a), Some(b)) => plane.iter_mut().for_each(|y| *y = a * *y + b),
-            (Some(a), None) => plane.iter_mut().for_each(|y| *y *= a),
-            (None, Some(b)) => plane.iter_mut().for_each(|y| *y += b),
-            (None, None) => {}
-        }
-    });
-}
-
-/// Calls `f` with the channel and the `inner` values of each plane of n × channels × inner, in parallel.
-pub fn for_each_plane(
-    y: &mut [f32],
-    (channels, inner): (usize, usize),
-    f: impl Fn(usize, &mut [f32]) + Sync,
-) {
-    let plane = channels * inner;
-    if plane == 0 {
-        return;
-    }
-    assert_eq!(y.len() % plane, 0);
-    let run = |first: usize, y: &mut [f32]| {
-        let mut c = first % channels;
-        for y in y.chunks_exact_mut(inner) {
-            f(c, y);
-            c = if c + 1 == channels { 0 } else { c + 1 };
-        }
-    };
-    if y.len() <= SERIAL {
-        return run(0, y);
-    }
-    let planes = PIECE.div_ceil(inner);
-    y.par_chunks_mut(planes * inner)
-        .enumerate()
-        .for_each(|(i, y)| run(i * planes, y));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{noise, same_bits};
+    use crate::kernels::testing::noise;
 
     #[test]
     fn long_and_short_slices_agree_with_one_element_at_a_time() {
@@ -176,31 +131,5 @@ mod tests {
         assert_eq!(after(&|y| mul(&x, y)), [10.0, 40.0, 90.0]);
         assert_eq!(after(&|y| copy(&x, y)), x);
         assert_eq!(after(&|y| fill(y, 4.0)), [4.0; 3]);
-    }
-
-    #[test]
-    fn each_channel_gets_its_own_scale_and_shift() {
-        let (scale, shift) = ([2.0, 3.0], [0.5, -1.0]);
-        // Two images of two channels of two pixels.
-        let mut y = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-        channel_affine(&mut y, (2, 2), Some(&scale), Some(&shift));
-        assert_eq!(y, [2.5, 4.5, 8.0, 11.0, 10.5, 12.5, 20.0, 23.0]);
-        channel_affine(&mut y, (2, 2), None, Some(&[-0.5, 1.0]));
-        assert_eq!(y, [2.0, 4.0, 9.0, 12.0, 10.0, 12.0, 21.0, 24.0]);
-    }
-
-    #[test]
-    fn planes_know_their_channel_however_they_are_cut() {
-        for (channels, inner) in [(3, 1), (7, 130), (2, 40_000), (5, 0)] {
-            let y = same_bits("planes", || {
-                let mut y = vec![0.0; 90 * channels * inner.min(200) / inner.max(1) * inner];
-                let whole = y.len() / (channels * inner).max(1) * channels * inner;
-                y.truncate(whole);
-                for_each_plane(&mut y, (channels, inner), |c, p| p.fill(c as f32));
-                y
-            });
-            let want = (0..y.len()).map(|i| (i / inner % channels) as f32);
-            assert!(y.iter().copied().eq(want));
-        }
     }
 }

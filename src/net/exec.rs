@@ -175,17 +175,11 @@ impl Net {
             return;
         };
         let count = self.graph.value(value).shape.count();
+        let weight = self.loss_weight(value);
         let diff = &mut self.arena.slots[slot][..count];
         match &self.fed_diffs[value.index()] {
             Some(fed) if fed.len() == count => diff.copy_from_slice(fed),
-            _ => {
-                let weight = self
-                    .losses
-                    .iter()
-                    .find(|(id, _)| *id == value)
-                    .map_or(0.0, |&(_, w)| w);
-                diff.fill(weight);
-            }
+            _ => diff.fill(weight),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From values to slots: alias classes, the last use of each over the whole schedule, a linear scan over free slots.
 
+use std::collections::HashSet;
+
 use super::plan::{Action, Buf, Draft, Keep, Slot};
 use crate::{
     graph::{Graph, ValueId},
@@ -106,8 +108,9 @@ fn kept(graph: &Graph, keep: Keep) -> (Vec<bool>, Vec<bool>) {
         data[value.index()] = true;
     }
     if keep != Keep::Outputs {
-        for (i, kept) in data.iter_mut().enumerate() {
-            *kept |= graph.latest(&graph.values[i].name) == Some(ValueId(i as u32));
+        let mut seen = HashSet::new();
+        for (kept, value) in data.iter_mut().zip(&graph.values).rev() {
+            *kept |= seen.insert(&value.name);
         }
     }
     if keep == Keep::All {

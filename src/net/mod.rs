@@ -242,13 +242,20 @@ impl Net {
     /// Outputs with their loss weights (0 for none), sorted by name, for reports. Empty before the first pass.
     pub fn output_values(&self) -> impl Iterator<Item = (&str, f32, View<'_>)> + '_ {
         self.graph.outputs().into_iter().map(|v| {
-            let weight = self
-                .losses
-                .iter()
-                .find(|(id, _)| *id == v)
-                .map_or(0.0, |&(_, w)| w);
-            (&*self.graph.value(v).name, weight, self.data_of(v))
+            (
+                &*self.graph.value(v).name,
+                self.loss_weight(v),
+                self.data_of(v),
+            )
         })
+    }
+
+    /// The weight of a value in the total loss, 0 for none.
+    fn loss_weight(&self, id: ValueId) -> f32 {
+        self.losses
+            .iter()
+            .find(|(loss, _)| *loss == id)
+            .map_or(0.0, |&(_, weight)| weight)
     }
 
     fn data_of(&self, id: ValueId) -> View<'_> {

@@ -1,15 +1,11 @@
 //! What all layers that work element by element share: shapes, both passes, in place or not, threads.
 
-use rayon::prelude::*;
-
 use crate::{
     error::Result,
+    kernels::map,
     layer::{Backward, Forward, InPlace, InPlaceBackward, Layer, Reads, Sharing, Traits},
     tensor::Shape,
 };
-
-/// Elements that one task works on; fixed, and large enough to be worth a task.
-const CHUNK: usize = 1 << 14;
 
 /// What a derivative is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,57 +56,27 @@ impl<A: Activation> Layer for Unary<A> {
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let x = io.bottoms[0].data.par_chunks(CHUNK);
-        io.tops[0]
-            .data
-            .par_chunks_mut(CHUNK)
-            .zip(x)
-            .for_each(|(y, x)| {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = self.0.f(x);
-                }
-            });
+        map::map(io.bottoms[0].data, io.tops[0].data, |x| self.0.f(x));
         Ok(())
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
         let seen = Self::seen(io.bottoms[0], io.tops[0]);
         let dy = io.top_diff();
-        let Some(dx) = &mut io.bottom_diffs[0] else {
-            return Ok(());
-        };
-        dx.data
-            .par_chunks_mut(CHUNK)
-            .zip(dy.data.par_chunks(CHUNK))
-            .zip(seen.data.par_chunks(CHUNK))
-            .for_each(|((dx, dy), seen)| {
-                for ((dx, &dy), &seen) in dx.iter_mut().zip(dy).zip(seen) {
-                    *dx = dy * self.0.df(seen);
-                }
-            });
+        if let Some(dx) = &mut io.bottom_diffs[0] {
+            map::zip2(dy.data, seen.data, dx.data, |dy, seen| dy * self.0.df(seen));
+        }
         Ok(())
     }
 
     fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
-        io.data.data.par_chunks_mut(CHUNK).for_each(|x| {
-            for x in x {
-                *x = self.0.f(*x);
-            }
-        });
+        map::map_in_place(io.data.data, |x| self.0.f(x));
         Ok(())
     }
 
     fn backward_in_place(&mut self, io: &mut InPlaceBackward<'_>) -> Result<()> {
         let seen = Self::seen(io.bottom, io.top);
-        io.diff
-            .data
-            .par_chunks_mut(CHUNK)
-            .zip(seen.data.par_chunks(CHUNK))
-            .for_each(|(d, seen)| {
-                for (d, &seen) in d.iter_mut().zip(seen) {
-                    *d *= self.0.df(seen);
-                }
-            });
+        map::zip_into(io.diff.data, seen.data, |dy, seen| dy * self.0.df(seen));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     error::Result,
+    kernels::map,
     layer::{Arity, Backward, Forward, Layer, LayerType, Sharing, Traits},
     tensor::Shape,
 };
@@ -41,13 +42,11 @@ impl Layer for Split {
         };
         let mut diffs = io.top_diffs.iter().flatten();
         match diffs.next() {
-            Some(first) => dx.data.copy_from_slice(first.data),
+            Some(first) => map::copy(first.data, dx.data),
             None => dx.data.fill(0.0),
         }
         for dy in diffs {
-            for (d, &g) in dx.data.iter_mut().zip(dy.data) {
-                *d += g;
-            }
+            map::add(dy.data, dx.data);
         }
         Ok(())
     }

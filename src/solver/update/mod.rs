@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::regularize::Regularizer;
 use crate::{
     error::{Error, ErrorKind, Result},
+    kernels::map,
     model_io::caffemodel::legacy_equals,
     nearest::nearest,
     params::{Param, ParamId, Params},
@@ -217,9 +218,7 @@ impl Updater {
         if norm > self.clip {
             let scale = self.clip / norm;
             for &id in &self.ids {
-                let grad = &mut params[id].grad;
-                grad.par_chunks_mut(CHUNK)
-                    .for_each(|chunk| chunk.iter_mut().for_each(|g| *g *= scale));
+                map::scal(scale, &mut params[id].grad);
             }
             return Some((norm, self.clip));
         }
