@@ -1,8 +1,8 @@
 //! Convolutions in multiply-adds per second (twice that in FLOP/s), each beside the bare matrix product it comes down to.
 
 use cortado::kernels::{
-    conv::{self, ConvParams, ConvShape},
-    gemm::{Act, Gemm, gemm},
+    conv::{Conv, ConvParams, ConvShape, Epilogue, Filters},
+    gemm::{Gemm, gemm},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -49,7 +49,12 @@ fn benches(c: &mut Criterion) {
         let mut y = vec![0.5f32; batch * s.out_len()];
         let mut w = vec![0.5f32; s.weights_len()];
         let bias = vec![0.5f32; cout];
-        let mut ws = vec![0.0; conv::workspace_len(&s, batch)];
+        let conv = Conv::new(&s, batch);
+        let mut ws = vec![0.0; conv.workspace_len()];
+        let end = Epilogue {
+            bias: Some(&bias),
+            ..Epilogue::default()
+        };
         group.throughput(Throughput::Elements((batch * s.multiply_adds()) as u64));
 
         let pixels: usize = s.output().iter().product();
@@ -63,13 +68,13 @@ fn benches(c: &mut Criterion) {
             });
         });
         group.bench_function(format!("{name}/forward"), |b| {
-            b.iter(|| conv::forward(&s, &x, &w, (Some(&bias), Act::None), &mut y, &mut ws));
+            b.iter(|| conv.forward(&x, Filters::Plain(&w), end, &mut y, &mut ws));
         });
         group.bench_function(format!("{name}/backward_weights"), |b| {
-            b.iter(|| conv::backward_weights(&s, &x, &y, &mut w, &mut ws));
+            b.iter(|| conv.backward_weights(&x, &y, &mut w, &mut ws));
         });
         group.bench_function(format!("{name}/backward_data"), |b| {
-            b.iter(|| conv::backward_data(&s, &w, &y, &mut x, &mut ws));
+            b.iter(|| conv.backward_data(&w, &y, &mut x, &mut ws));
         });
     }
     group.finish();

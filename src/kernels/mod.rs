@@ -11,7 +11,9 @@ pub mod lrn;
 pub mod map;
 pub mod pool;
 pub mod reduce;
+mod scratch;
 pub mod softmax;
+mod tile;
 
 #[cfg(test)]
 pub(crate) mod testing;

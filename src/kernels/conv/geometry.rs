@@ -181,6 +181,17 @@ impl ConvShape {
     }
 }
 
+/// The next index in row-major order.
+pub(super) fn count_up(at: &mut [usize], dims: &[usize]) {
+    for (i, &d) in at.iter_mut().zip(dims).rev() {
+        *i += 1;
+        if *i < d {
+            return;
+        }
+        *i = 0;
+    }
+}
+
 fn out_size(
     input: usize,
     kernel: usize,

@@ -1,190 +1,503 @@
 //! Convolution of a batch, on any number of spatial axes, with groups, stride, padding and dilation.
 //!
-//! With X the columns of an image (im2col), W the weights as a matrix with one row per output channel, per group:
+//! Per group, with w a matrix of one row for each output channel and one column for each input channel and tap:
 //!
-//! - y = W · X + bias
-//! - ∂x = col2im(Wᵀ · ∂y)
-//! - ∂W += Σ over images of ∂y · Xᵀ
+//! - y\[o, p\] = bias\[o\] + Σ over taps of w\[o, tap\] · x\[tap of p\]
+//! - ∂x\[i, q\] = Σ over outputs that see q of w · ∂y
+//! - ∂w\[o, tap\] += Σ over images and p of ∂y\[o, p\] · x\[tap of p\]
 //! - ∂bias += Σ over images and pixels of ∂y
 //!
-//! Images are shared out in a fixed number of runs, each with its own piece of the workspace; within an image the
-//! columns are made and used strip by strip. Both cuts depend on the sizes alone, and so do the results' bits.
+//! The first two are one kind of sum (`sum`) over an input laid out with its padding (`field`), computed tile by tile
+//! (`product`); the third is a long product of runs (`weights`). No matrix of columns is ever made. Each output is one
+//! sum in a fixed order, and the gradient of the weights is cut by the sizes alone, so that threads change no bit.
 
+mod field;
 mod geometry;
-mod im2col;
 #[cfg(test)]
 pub(crate) mod plain;
-mod split;
+mod product;
+mod sum;
+mod weights;
+
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
+use field::Field;
 pub use geometry::{ConvParams, ConvShape, Dims};
-use split::Split;
+use product::{End, Product};
+use sum::{Cut, Sum};
+use weights::Weights;
 
 use super::{
-    gemm::{Act, Bias, Gemm},
+    gemm::Act,
     reduce,
+    scratch::Scratch,
+    tile::{Block, Job, Path, Tile, for_each_block},
 };
 
-/// Floats of workspace that [`forward`], [`backward_data`] and [`backward_weights`] need for a batch.
-pub fn workspace_len(s: &ConvShape, batch: usize) -> usize {
-    forward_workspace_len(s, batch).max(Split::weights(s, batch).workspace_len())
+/// Tasks for each thread to aim at.
+const TASKS: usize = 2;
+/// Floats below which a thread's help to lay out an image costs more than it brings.
+const FILL: usize = 1 << 14;
+
+/// A convolution of a batch with its plan: made when the sizes are known, used for every pass.
+pub struct Conv {
+    shape: ConvShape,
+    batch: usize,
+    path: Path,
+    cut: Cut,
+    /// Threads share each image, and a field of it in the workspace.
+    shared: bool,
+    forward: Sum,
+    backward: OnceLock<Vec<Sum>>,
+    weights: OnceLock<Weights>,
 }
 
-/// Floats of workspace that [`forward`] alone needs for a batch.
-pub fn forward_workspace_len(s: &ConvShape, batch: usize) -> usize {
-    Split::images(s, batch).workspace_len()
+/// Weights in the order in which the forward pass reads them.
+#[derive(Clone, Debug)]
+pub struct Packed(Vec<f32>);
+
+/// The weights of a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub enum Filters<'w> {
+    /// As the layer has them.
+    Plain(&'w [f32]),
+    /// From [`Conv::pack`].
+    Packed(&'w Packed),
 }
 
-/// y = act(w ∗ x + bias).
-///
-/// `x` holds whole images, `y` as many outputs; the bias has one value per output channel.
-///
-/// # Panics
-/// If a length does not fit `s`.
-pub fn forward(
-    s: &ConvShape,
-    x: &[f32],
-    w: &[f32],
-    (bias, act): (Option<&[f32]>, Act),
-    y: &mut [f32],
-    workspace: &mut [f32],
-) {
-    let split = Split::images(s, batch(s, x, y, w));
-    let (out_group, in_group) = (s.out_len() / s.groups, s.in_len() / s.groups);
-    let (w_group, channels) = (s.weights_len() / s.groups, s.out_channels / s.groups);
-    let (rows, pixels) = (s.col_rows(), s.out_spatial());
-    y.par_chunks_mut(split.images * s.out_len())
-        .zip(x.par_chunks(split.images * s.in_len()))
-        .zip(split.pieces(workspace))
-        .with_max_len(1)
-        .for_each(|((y, x), col)| {
-            let images = y.chunks_exact_mut(out_group).zip(x.chunks_exact(in_group));
-            for (i, (y, x)) in images.enumerate() {
-                let group = i % s.groups;
-                let w = &w[group * w_group..][..w_group];
-                let bias = match bias {
-                    Some(b) => Bias::PerRow(&b[group * channels..][..channels]),
-                    None => Bias::None,
-                };
-                for cols in split.strips() {
-                    let g = Gemm::new(channels, cols.len(), rows);
-                    let g = g.ldc(pixels).bias(bias).act(act);
-                    let y = &mut y[cols.start..];
-                    if s.is_pointwise() {
-                        split.multiply(&g.ldb(pixels), w, &x[cols.start..], y);
-                    } else {
-                        split.columns(s, x, cols, col);
-                        split.multiply(&g, w, col, y);
-                    }
-                }
-            }
-        });
+/// What is done to each output after its sum: y = act(sum + bias + residual).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'e> {
+    /// One value for each output channel.
+    pub bias: Option<&'e [f32]>,
+    /// What is added.
+    pub residual: Residual<'e>,
+    /// What is applied.
+    pub act: Act,
 }
 
-/// dx = the gradient of the input, from `dy`, that of the output. Overwrites.
-///
-/// # Panics
-/// If a length does not fit `s`.
-pub fn backward_data(s: &ConvShape, w: &[f32], dy: &[f32], dx: &mut [f32], workspace: &mut [f32]) {
-    let split = Split::images(s, batch(s, dx, dy, w));
-    let (out_group, in_group) = (s.out_len() / s.groups, s.in_len() / s.groups);
-    let (w_group, channels) = (s.weights_len() / s.groups, s.out_channels / s.groups);
-    let (rows, pixels) = (s.col_rows(), s.out_spatial());
-    dx.par_chunks_mut(split.images * s.in_len())
-        .zip(dy.par_chunks(split.images * s.out_len()))
-        .zip(split.pieces(workspace))
-        .with_max_len(1)
-        .for_each(|((dx, dy), col)| {
-            let images = dx
-                .chunks_exact_mut(in_group)
-                .zip(dy.chunks_exact(out_group));
-            for (i, (dx, dy)) in images.enumerate() {
-                let w = &w[i % s.groups * w_group..][..w_group];
-                if !s.is_pointwise() {
-                    dx.fill(0.0);
-                }
-                for cols in split.strips() {
-                    let g = Gemm::new(rows, cols.len(), channels).trans_a().ldb(pixels);
-                    let dy = &dy[cols.start..];
-                    if s.is_pointwise() {
-                        split.multiply(&g.ldc(pixels), w, dy, &mut dx[cols.start..]);
-                    } else {
-                        split.multiply(&g, w, dy, col);
-                        split.add_columns(s, col, cols, dx);
-                    }
-                }
-            }
-        });
+/// A second term of the outputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Residual<'e> {
+    /// Nothing.
+    #[default]
+    None,
+    /// As many floats as the outputs.
+    Other(&'e [f32]),
+    /// What the outputs hold before.
+    Output,
 }
 
-/// dw += the gradient of the weights, from the input and `dy`, the gradient of the output.
-///
-/// # Panics
-/// If a length does not fit `s`.
-pub fn backward_weights(
-    s: &ConvShape,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    workspace: &mut [f32],
-) {
-    let split = Split::weights(s, batch(s, x, dy, dw));
-    let (out_group, in_group) = (s.out_len() / s.groups, s.in_len() / s.groups);
-    let (w_group, channels) = (s.weights_len() / s.groups, s.out_channels / s.groups);
-    let (rows, pixels) = (s.col_rows(), s.out_spatial());
-    x.par_chunks(split.images * s.in_len())
-        .zip(dy.par_chunks(split.images * s.out_len()))
-        .zip(split.pieces(workspace))
-        .with_max_len(1)
-        .for_each(|((x, dy), piece)| {
-            let (col, partial) = split.cut(piece);
-            let images = x.chunks_exact(in_group).zip(dy.chunks_exact(out_group));
-            for (i, (x, dy)) in images.enumerate() {
-                let group = i % s.groups;
-                let partial = &mut partial[group * w_group..][..w_group];
-                for cols in split.strips() {
-                    let first = i < s.groups && cols.start == 0;
-                    let g = Gemm::new(channels, rows, cols.len()).trans_b();
-                    let g = g.lda(pixels).beta(if first { 0.0 } else { 1.0 });
-                    let dy = &dy[cols.start..];
-                    if s.is_pointwise() {
-                        split.multiply(&g.ldb(pixels), dy, &x[cols.start..], partial);
-                    } else {
-                        split.columns(s, x, cols, col);
-                        split.multiply(&g, dy, col, partial);
-                    }
-                }
-            }
-        });
-    let partials = &workspace[..split.workspace_len()];
-    dw.par_chunks_mut(4096).enumerate().for_each(|(i, dw)| {
-        for piece in partials.chunks_exact(split.piece_len()) {
-            let partial = &split.partial(piece)[i * 4096..][..dw.len()];
-            dw.iter_mut().zip(partial).for_each(|(d, p)| *d += *p);
+impl Conv {
+    /// The plan for a batch of so many images.
+    pub fn new(shape: &ConvShape, batch: usize) -> Self {
+        Self::with_path(Path::best(), shape, batch, rayon::current_num_threads())
+    }
+
+    fn with_path(path: Path, shape: &ConvShape, batch: usize, threads: usize) -> Self {
+        let lanes = path.run(Lanes);
+        let one = Cut {
+            images: 1,
+            lanes,
+            parts: 1,
+        };
+        let vectors = Sum::forward(shape, one).vectors.len();
+        let shared = threads > 1 && batch < TASKS * threads;
+        // Where images are so small that their last vectors are mostly empty, several fill theirs together.
+        let images = (16 / vectors.max(1)).min(batch / (TASKS * threads)).max(1);
+        let parts = if shared {
+            (TASKS * threads).min(vectors / 8).max(1)
+        } else {
+            1
+        };
+        let cut = Cut {
+            images,
+            lanes,
+            parts,
+        };
+        Self {
+            forward: Sum::forward(shape, cut),
+            shape: shape.clone(),
+            batch,
+            path,
+            cut,
+            shared,
+            backward: OnceLock::new(),
+            weights: OnceLock::new(),
         }
-    });
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Images that the plan is for.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Floats of workspace that [`Conv::forward`] needs; less where the weights are packed.
+    pub fn forward_workspace_len(&self, packed: bool) -> usize {
+        let weights = if packed {
+            0
+        } else {
+            self.packed_len(&self.forward)
+        };
+        weights + self.shared_field_len(&self.forward)
+    }
+
+    /// Floats of workspace that any pass needs.
+    pub fn workspace_len(&self) -> usize {
+        let data = self
+            .backward_sums()
+            .iter()
+            .map(|sum| self.packed_len(sum))
+            .max();
+        let field = self
+            .backward_sums()
+            .iter()
+            .map(|sum| self.shared_field_len(sum))
+            .max();
+        let data = data.unwrap_or(0) + field.unwrap_or(0);
+        let weights = self.weights_plan().workspace_len(&self.shape);
+        self.forward_workspace_len(false).max(data).max(weights)
+    }
+
+    /// Packs the weights for [`Conv::forward`].
+    ///
+    /// # Panics
+    /// If their length does not fit.
+    pub fn pack(&self, w: &[f32]) -> Packed {
+        let mut packed = Packed(vec![0.0; self.packed_len(&self.forward)]);
+        self.pack_into(&self.forward, w, &mut packed.0);
+        packed
+    }
+
+    /// y = act(w ∗ x + bias + residual); `x` holds whole images, `y` as many outputs.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        w: Filters<'_>,
+        end: Epilogue<'_>,
+        y: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        let sum = &self.forward;
+        let batch = self.check(x, y);
+        let (packed, workspace) = match w {
+            Filters::Packed(packed) => (&packed.0[..], workspace),
+            Filters::Plain(w) => {
+                let (packed, rest) = workspace.split_at_mut(self.packed_len(sum));
+                self.pack_into(sum, w, packed);
+                (&*packed, rest)
+            }
+        };
+        if let Residual::Other(r) = end.residual {
+            assert_eq!(
+                r.len(),
+                batch * self.shape.out_len(),
+                "the residual does not fit"
+            );
+        }
+        let lens = (self.shape.in_len(), self.shape.out_len());
+        self.run(sum, packed, (x, y), lens, end, workspace);
+    }
+
+    /// dx = the gradient of the input, from `dy`, that of the output. Overwrites.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn backward_data(&self, w: &[f32], dy: &[f32], dx: &mut [f32], workspace: &mut [f32]) {
+        self.check(dx, dy);
+        for sum in self.backward_sums() {
+            let (packed, workspace) = workspace.split_at_mut(self.packed_len(sum));
+            self.pack_into(sum, w, packed);
+            let lens = (self.shape.out_len(), self.shape.in_len());
+            self.run(sum, packed, (dy, dx), lens, Epilogue::default(), workspace);
+        }
+    }
+
+    /// dw += the gradient of the weights, from the input and `dy`, the gradient of the output.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn backward_weights(&self, x: &[f32], dy: &[f32], dw: &mut [f32], workspace: &mut [f32]) {
+        self.check(x, dy);
+        assert_eq!(dw.len(), self.shape.weights_len(), "the weights do not fit");
+        let plan = self.weights_plan();
+        plan.add(self.path, &self.shape, (x, dy), dw, workspace);
+    }
+
+    /// db += the gradient of the bias: for each output channel the sum of `dy` over images and pixels.
+    ///
+    /// # Panics
+    /// If a length does not fit.
+    pub fn backward_bias(&self, dy: &[f32], db: &mut [f32]) {
+        let s = &self.shape;
+        reduce::channel_sum_add(dy, (s.out_channels, s.out_spatial()), db);
+    }
+
+    fn backward_sums(&self) -> &[Sum] {
+        self.backward
+            .get_or_init(|| Sum::backward(&self.shape, self.cut))
+    }
+
+    fn weights_plan(&self) -> &Weights {
+        self.weights
+            .get_or_init(|| Weights::new(&self.shape, self.batch))
+    }
+
+    fn packed_len(&self, sum: &Sum) -> usize {
+        self.shape.groups * product::packed_len(self.path, sum)
+    }
+
+    fn pack_into(&self, sum: &Sum, w: &[f32], packed: &mut [f32]) {
+        let s = &self.shape;
+        assert_eq!(w.len(), s.weights_len(), "the weights do not fit");
+        let w = w.chunks_exact(s.weights_len() / s.groups);
+        let len = product::packed_len(self.path, sum);
+        if len > 0 {
+            w.zip(packed.chunks_exact_mut(len))
+                .for_each(|(w, to)| product::pack(self.path, sum, w, to));
+        }
+    }
+
+    fn shared_field_len(&self, sum: &Sum) -> usize {
+        let len = sum
+            .field
+            .as_ref()
+            .map_or(0, |field| field.len(sum.channels));
+        if self.shared { len } else { 0 }
+    }
+
+    /// The number of images, after checking every length.
+    fn check(&self, x: &[f32], y: &[f32]) -> usize {
+        let (input, output) = (self.shape.in_len(), self.shape.out_len());
+        let batch = x.len() / input;
+        assert_eq!(x.len(), batch * input, "input is not whole images");
+        assert_eq!(y.len(), batch * output, "output does not fit the input");
+        batch
+    }
+
+    /// Computes a sum for all images and groups: from x to y, whose images have `x_len` and `y_len` floats.
+    fn run(
+        &self,
+        sum: &Sum,
+        packed: &[f32],
+        (x, y): (&[f32], &mut [f32]),
+        (x_len, y_len): (usize, usize),
+        end: Epilogue<'_>,
+        workspace: &mut [f32],
+    ) {
+        let task = Task {
+            conv: self,
+            sum,
+            packed,
+            x_group: x_len / self.shape.groups,
+            y_group: y_len / self.shape.groups,
+            y_len,
+            end,
+        };
+        let images = self.cut.images;
+        if self.shared {
+            for (i, (x, y)) in x.chunks(x_len).zip(y.chunks_mut(y_len)).enumerate() {
+                task.one(i, x, y, workspace);
+            }
+        } else {
+            y.par_chunks_mut(images * y_len)
+                .zip(x.par_chunks(images * x_len))
+                .with_max_len(1)
+                .enumerate()
+                .for_each(|(i, (y, x))| {
+                    self.path.run(Several {
+                        task: &task,
+                        first: i * images,
+                        x,
+                        y,
+                    })
+                });
+        }
+    }
 }
 
-/// db += the gradient of the bias: for each output channel the sum of `dy` over images and pixels.
-///
-/// # Panics
-/// If a length does not fit `s`.
-pub fn backward_bias(s: &ConvShape, dy: &[f32], db: &mut [f32]) {
-    reduce::channel_sum_add(dy, (s.out_channels, s.out_spatial()), db);
+/// What one run of a sum is about.
+struct Task<'t> {
+    conv: &'t Conv,
+    sum: &'t Sum,
+    packed: &'t [f32],
+    /// Floats of a group of an image.
+    x_group: usize,
+    y_group: usize,
+    y_len: usize,
+    end: Epilogue<'t>,
 }
 
-/// The number of images, after checking every length.
-fn batch(s: &ConvShape, x: &[f32], y: &[f32], w: &[f32]) -> usize {
-    let batch = x.len() / s.in_len();
-    assert_eq!(x.len(), batch * s.in_len(), "input is not whole images");
-    assert_eq!(
-        y.len(),
-        batch * s.out_len(),
-        "output does not fit the input"
-    );
-    assert_eq!(w.len(), s.weights_len(), "weights do not fit");
-    batch
+impl Task<'_> {
+    fn weights(&self, group: usize) -> &[f32] {
+        let len = product::packed_len(self.conv.path, self.sum);
+        &self.packed[group * len..][..len]
+    }
+
+    /// What ends the sums of a group, from image `first` on.
+    fn end(&self, first: usize, group: usize) -> End<'_> {
+        let rows = self.sum.rows;
+        End {
+            bias: self.end.bias.map(|bias| &bias[group * rows..][..rows]),
+            residual: match self.end.residual {
+                Residual::Other(r) => {
+                    Some((&r[first * self.y_len + group * self.y_group..], self.y_len))
+                }
+                _ => None,
+            },
+            add: matches!(self.end.residual, Residual::Output),
+            slope: match self.end.act {
+                Act::None => 1.0,
+                Act::Relu(slope) => slope,
+            },
+        }
+    }
+
+    /// One image, by all threads.
+    fn one(&self, image: usize, x: &[f32], y: &mut [f32], workspace: &mut [f32]) {
+        let groups = x
+            .chunks_exact(self.x_group)
+            .zip(y.chunks_exact_mut(self.y_group));
+        for (group, (x, y)) in groups.enumerate() {
+            let field = match &self.sum.field {
+                None => x,
+                Some(layout) => {
+                    let field = &mut workspace[..layout.len(self.sum.channels)];
+                    self.fill(layout, x, field);
+                    field
+                }
+            };
+            self.blocks((image, group), field, y);
+        }
+    }
+
+    /// Lays out one image.
+    fn fill(&self, layout: &Field, x: &[f32], field: &mut [f32]) {
+        let (channel, plane) = (layout.channel(), x.len() / self.sum.channels);
+        let (planes, behind) = field.split_at_mut(channel * self.sum.channels);
+        behind.fill(0.0);
+        planes
+            .par_chunks_exact_mut(channel)
+            .zip(x.par_chunks_exact(plane))
+            .with_min_len((FILL / channel).max(1))
+            .for_each(|(to, x)| self.conv.path.run(Fill { layout, x, to }));
+    }
+
+    /// The outputs of one image and group, cut by parts, and by rows where there are too few.
+    fn blocks(&self, (image, group): (usize, usize), field: &[f32], y: &mut [f32]) {
+        let sum = self.sum;
+        let (panels, height) = product::panels(self.conv.path, sum);
+        let tasks = TASKS * rayon::current_num_threads();
+        let cuts = tasks.div_ceil(sum.parts.len()).min(panels.div_ceil(4));
+        let each = panels.div_ceil(cuts);
+        let size = (each * height, sum.part);
+        let pixels = y.len() / sum.rows;
+        for_each_block(y, (sum.rows, pixels, pixels), size, |mut block| {
+            let first = block.rows.start / height;
+            self.conv.path.run(Product {
+                sum,
+                weights: self.weights(group),
+                field,
+                image: 0,
+                end: self.end(image, group),
+                vectors: sum.vectors_of(block.cols.start / sum.part),
+                panels: first..panels.min(first + each),
+                out: std::slice::from_mut(&mut block),
+            });
+        });
+    }
+}
+
+/// A few images on one thread, all groups.
+struct Several<'s, 't> {
+    task: &'s Task<'t>,
+    first: usize,
+    x: &'s [f32],
+    y: &'s mut [f32],
+}
+
+impl Job for Several<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<T: Tile>(self, tile: T) {
+        let Several { task, first, x, y } = self;
+        let sum = task.sum;
+        let (x_len, y_len) = (task.x_group * task.conv.shape.groups, task.y_len);
+        let len = sum
+            .field
+            .as_ref()
+            .map_or(0, |layout| layout.len(sum.channels));
+        let mut room = Scratch::take(len);
+        for group in 0..task.conv.shape.groups {
+            let x_of = |image: usize| &x[image * x_len + group * task.x_group..][..task.x_group];
+            let (field, apart) = match &sum.field {
+                None => (x_of(0), 0),
+                Some(layout) => {
+                    let field = &mut room.floats()[..len];
+                    (0..y.len() / y_len).for_each(|image| layout.fill(image, x_of(image), field));
+                    (&*field, layout.plane)
+                }
+            };
+            let mut out: SmallVec<[Block<'_>; 16]> = y
+                .chunks_exact_mut(y_len)
+                .map(|y| {
+                    let y = &mut y[group * task.y_group..][..task.y_group];
+                    Block::whole(y, sum.rows, task.y_group / sum.rows)
+                })
+                .collect();
+            let product = Product {
+                sum,
+                weights: task.weights(group),
+                field,
+                image: apart,
+                end: task.end(first, group),
+                vectors: 0..sum.vectors.len(),
+                panels: 0..product::panels(task.conv.path, sum).0,
+                out: &mut out,
+            };
+            product.run(tile);
+        }
+    }
+}
+
+/// Lays out a part of one image.
+struct Fill<'f> {
+    layout: &'f Field,
+    x: &'f [f32],
+    to: &'f mut [f32],
+}
+
+impl Job for Fill<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<T: Tile>(self, _: T) {
+        self.layout.fill(0, self.x, self.to);
+    }
+}
+
+/// Floats of a vector.
+struct Lanes;
+
+impl Job for Lanes {
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<T: Tile>(self, _: T) -> usize {
+        T::LANES
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,31 @@ fn cases() -> Vec<(&'static str, ConvShape, usize)> {
             1,
         ),
         (
+            "several images together",
+            shape((9, 14, 1), &[3, 4], &[3, 3], [&[1, 1], &[1, 1], &[1, 1]]),
+            29,
+        ),
+        (
+            "several images together, stride",
+            shape((4, 3, 1), &[7, 6], &[3, 3], [&[2, 2], &[1, 1], &[1, 1]]),
+            31,
+        ),
+        (
+            "pointwise, an image of few pixels more than vectors",
+            shape((30, 61, 1), &[7, 7], &[1, 1], [&[1, 1], &[0, 0], &[1, 1]]),
+            1,
+        ),
+        (
+            "deep",
+            shape((67, 40, 1), &[6, 37], &[3, 3], [&[1, 1], &[1, 1], &[1, 1]]),
+            2,
+        ),
+        (
+            "lines longer than a strip",
+            shape((3, 10, 1), &[2, 1100], &[2, 3], [&[1, 1], &[1, 1], &[1, 1]]),
+            1,
+        ),
+        (
             "no image",
             shape((1, 2, 1), &[4, 4], &[3, 3], [&[1, 1], &[1, 1], &[1, 1]]),
             0,
@@ -150,12 +175,18 @@ fn cases() -> Vec<(&'static str, ConvShape, usize)> {
     ]
 }
 
-#[test]
-fn the_strip_cases_have_several() {
-    for (name, s, batch) in cases() {
-        if name.starts_with("several strips") {
-            assert!(Split::images(&s, batch).strips().count() > 1, "{name}");
-        }
+/// Every plan: each instruction set, alone and as one of many threads.
+fn plans(s: &ConvShape, batch: usize) -> Vec<Conv> {
+    let paths = Path::all().flat_map(|path| [(path, 1), (path, 5)]);
+    paths
+        .map(|(path, threads)| Conv::with_path(path, s, batch, threads))
+        .collect()
+}
+
+fn with_bias(bias: &[f32]) -> Epilogue<'_> {
+    Epilogue {
+        bias: Some(bias),
+        ..Epilogue::default()
     }
 }
 
@@ -163,16 +194,31 @@ fn the_strip_cases_have_several() {
 fn forward_agrees_with_the_direct_loop() {
     for (name, s, batch) in cases() {
         let (x, w) = (noise(batch * s.in_len(), 1), noise(s.weights_len(), 2));
-        let bias = noise(s.out_channels, 3);
-        let mut y = vec![f32::NAN; batch * s.out_len()];
-        let mut workspace = vec![f32::NAN; forward_workspace_len(&s, batch)];
-        forward(&s, &x, &w, (Some(&bias), Act::None), &mut y, &mut workspace);
-        assert_close(&y, &plain::forward(&s, &x, &w, &bias), 1e-4, name);
+        let (bias, residual) = (noise(s.out_channels, 3), noise(batch * s.out_len(), 4));
+        let want = plain::forward(&s, &x, &w, &bias);
+        let mut more: Vec<f32> = want.iter().zip(&residual).map(|(y, r)| y + r).collect();
+        more.iter_mut().for_each(|y| *y = y.max(0.0));
+        for conv in plans(&s, batch) {
+            let what = format!("{name}, {:?}, shared: {}", conv.path, conv.shared);
+            let mut y = vec![f32::NAN; batch * s.out_len()];
+            let mut ws = vec![f32::NAN; conv.forward_workspace_len(false)];
+            conv.forward(&x, Filters::Plain(&w), with_bias(&bias), &mut y, &mut ws);
+            assert_close(&y, &want, 1e-4, &what);
 
-        forward(&s, &x, &w, (None, Act::Relu(0.0)), &mut y, &mut workspace);
-        let mut want = plain::forward(&s, &x, &w, &vec![0.0; s.out_channels]);
-        want.iter_mut().for_each(|y| *y = y.max(0.0));
-        assert_close(&y, &want, 1e-4, name);
+            let packed = conv.pack(&w);
+            let mut ws = vec![f32::NAN; conv.forward_workspace_len(true)];
+            let mut end = with_bias(&bias);
+            end.act = Act::Relu(0.0);
+            end.residual = Residual::Other(&residual);
+            y.fill(f32::NAN);
+            conv.forward(&x, Filters::Packed(&packed), end, &mut y, &mut ws);
+            assert_close(&y, &more, 1e-4, &what);
+
+            end.residual = Residual::Output;
+            y.copy_from_slice(&residual);
+            conv.forward(&x, Filters::Packed(&packed), end, &mut y, &mut ws);
+            assert_close(&y, &more, 1e-4, &what);
+        }
     }
 }
 
@@ -180,10 +226,14 @@ fn forward_agrees_with_the_direct_loop() {
 fn backward_data_overwrites_with_what_the_direct_loop_says() {
     for (name, s, batch) in cases() {
         let (w, dy) = (noise(s.weights_len(), 2), noise(batch * s.out_len(), 4));
-        let mut dx = vec![f32::NAN; batch * s.in_len()];
-        let mut workspace = vec![f32::NAN; workspace_len(&s, batch)];
-        backward_data(&s, &w, &dy, &mut dx, &mut workspace);
-        assert_close(&dx, &plain::backward_data(&s, &w, &dy), 1e-4, name);
+        let want = plain::backward_data(&s, &w, &dy);
+        for conv in plans(&s, batch) {
+            let mut dx = vec![f32::NAN; batch * s.in_len()];
+            let mut ws = vec![f32::NAN; conv.workspace_len()];
+            conv.backward_data(&w, &dy, &mut dx, &mut ws);
+            let what = format!("{name}, {:?}, shared: {}", conv.path, conv.shared);
+            assert_close(&dx, &want, 1e-4, &what);
+        }
     }
 }
 
@@ -191,18 +241,20 @@ fn backward_data_overwrites_with_what_the_direct_loop_says() {
 fn gradients_of_weights_and_bias_are_added() {
     for (name, s, batch) in cases() {
         let (x, dy) = (noise(batch * s.in_len(), 1), noise(batch * s.out_len(), 4));
-        let (mut dw, mut db) = (noise(s.weights_len(), 5), noise(s.out_channels, 6));
+        let (before, mut db) = (noise(s.weights_len(), 5), noise(s.out_channels, 6));
         let mut want = plain::backward_weights(&s, &x, &dy);
-        want.iter_mut().zip(&dw).for_each(|(w, d)| *w += d);
-        let mut workspace = vec![f32::NAN; workspace_len(&s, batch)];
-        backward_weights(&s, &x, &dy, &mut dw, &mut workspace);
-        assert_close(&dw, &want, 3e-4, name);
-
+        want.iter_mut().zip(&before).for_each(|(w, d)| *w += d);
+        for conv in plans(&s, batch) {
+            let mut dw = before.clone();
+            let mut ws = vec![f32::NAN; conv.workspace_len()];
+            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
+            assert_close(&dw, &want, 3e-4, &format!("{name}, {:?}", conv.path));
+        }
         let mut want = db.clone();
         for (i, d) in dy.iter().enumerate() {
             want[i / s.out_spatial() % s.out_channels] += d;
         }
-        backward_bias(&s, &dy, &mut db);
+        Conv::new(&s, batch).backward_bias(&dy, &mut db);
         assert_close(&db, &want, 3e-4, name);
     }
 }
@@ -213,22 +265,58 @@ fn any_number_of_threads_gives_the_same_bits() {
     for (s, batch) in [
         (shape((3, 32, 1), &[48, 48], &[5, 5], same), 5),
         (shape((32, 32, 2), &[12, 12], &[5, 5], same), 19),
+        (shape((30, 26, 1), &[6, 5], &[5, 5], same), 20),
         (
             shape((64, 64, 1), &[24, 24], &[1, 1], [&[1, 1], &[0, 0], &[1, 1]]),
+            1,
+        ),
+        (
+            shape((24, 50, 1), &[31, 17], &[3, 3], [&[2, 2], &[1, 1], &[1, 1]]),
             1,
         ),
     ] {
         let (x, dy) = (noise(batch * s.in_len(), 1), noise(batch * s.out_len(), 2));
         let (w, bias) = (noise(s.weights_len(), 3), noise(s.out_channels, 4));
         same_bits("convolution", || {
-            let mut ws = vec![0.0; workspace_len(&s, batch)];
+            let conv = Conv::new(&s, batch);
+            let mut ws = vec![0.0; conv.workspace_len()];
             let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
             let (mut dw, mut db) = (vec![0.0; w.len()], vec![0.0; bias.len()]);
-            forward(&s, &x, &w, (Some(&bias), Act::None), &mut y, &mut ws);
-            backward_data(&s, &w, &dy, &mut dx, &mut ws);
-            backward_weights(&s, &x, &dy, &mut dw, &mut ws);
-            backward_bias(&s, &dy, &mut db);
+            conv.forward(&x, Filters::Plain(&w), with_bias(&bias), &mut y, &mut ws);
+            conv.backward_data(&w, &dy, &mut dx, &mut ws);
+            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
+            conv.backward_bias(&dy, &mut db);
             [y, dx, dw, db].concat()
         });
+    }
+}
+
+/// What a pass is lent holds anything: values that are no numbers must not leak out of it.
+#[test]
+fn nothing_is_read_that_was_not_written() {
+    for (name, s, batch) in cases() {
+        let (x, w) = (vec![1.0; batch * s.in_len()], vec![1.0; s.weights_len()]);
+        let dy = vec![1.0; batch * s.out_len()];
+        for conv in plans(&s, batch) {
+            // Leaves its buffers of this thread full of infinities.
+            let mut ws = vec![f32::INFINITY; conv.workspace_len()];
+            let infinite = vec![f32::INFINITY; x.len()];
+            let mut y = vec![f32::NAN; dy.len()];
+            let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+            conv.forward(
+                &infinite,
+                Filters::Plain(&w),
+                Epilogue::default(),
+                &mut y,
+                &mut ws,
+            );
+            conv.backward_weights(&x, &vec![f32::INFINITY; dy.len()], &mut dw, &mut ws);
+            conv.forward(&x, Filters::Plain(&w), Epilogue::default(), &mut y, &mut ws);
+            conv.backward_data(&w, &dy, &mut dx, &mut ws);
+            dw.fill(0.0);
+            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
+            let sound = y.iter().chain(&dx).chain(&dw).all(|v| v.is_finite());
+            assert!(sound, "{name}, {:?}", conv.path);
+        }
     }
 }

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::{
-    Gemm,
+use super::Gemm;
+use crate::kernels::{
     scratch::Scratch,
     tile::{Block, TILE, Tile},
 };
@@ -18,6 +18,8 @@ const DEPTH: usize = 512;
 const HEIGHT: usize = 288;
 /// Panels of A up to which B is read where it lies: packing it would cost more than it saves.
 const IN_PLACE: usize = 1;
+/// What whole vectors may write beyond a panel; the next panel follows.
+const EIGHT: usize = 8;
 /// Steps of k up to which a tile is done before a hint about C has helped.
 const SHORT: usize = 64;
 
@@ -27,7 +29,7 @@ pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block:
     let (rows, cols) = (block.rows.len(), block.cols.clone());
     let depth = even_parts(g.k, DEPTH, 8);
     let height = even_parts(rows, HEIGHT, T::ROWS);
-    let mut scratch = Scratch::take(depth * (height.div_ceil(T::ROWS) * T::STRIDE + T::COLS));
+    let mut scratch = Scratch::take(depth * (height.div_ceil(T::ROWS) * T::ROWS + T::COLS) + EIGHT);
     let (b_panel, a_panels) = scratch.floats().split_at_mut(depth * T::COLS);
     let mut out = [0.0; TILE];
     for p in (0..g.k).step_by(depth) {
@@ -38,8 +40,9 @@ pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block:
             let panels = height.div_ceil(T::ROWS);
             // Panels differ by one row at most: a thin last one would waste most of its tile.
             let panel = |i: usize| height * i / panels..height * (i + 1) / panels;
-            for (i, to) in (0..panels).zip(a_panels.chunks_exact_mut(k * T::STRIDE)) {
+            for i in 0..panels {
                 let rows = panel(i).start + start..panel(i).end + start;
+                let to = &mut a_panels[i * k * T::ROWS..][..k * T::ROWS + EIGHT];
                 pack_a(t, g, a, &steps, rows, to);
             }
             for col in cols.clone().step_by(T::COLS) {
@@ -52,12 +55,12 @@ pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block:
                     (&*b_panel, T::COLS)
                 };
                 let col = col - cols.start..col - cols.start + width;
-                for (i, a) in (0..panels).zip(a_panels.chunks_exact(k * T::STRIDE)) {
+                for (i, a) in (0..panels).zip(a_panels.chunks_exact(k * T::ROWS)) {
                     let rows = panel(i).start + row..panel(i).end + row;
                     let dims = (rows.len(), width.div_ceil(T::LANES), k);
                     if k > SHORT {
                         for i in rows.clone() {
-                            block.prefetch(i, col.clone());
+                            block.prefetch(i, col.start);
                         }
                     }
                     t.multiply(dims, a, b, ldb, &mut out);
@@ -94,7 +97,7 @@ fn pack_b<T: Tile>(
     }
 }
 
-/// Rows of A, step by step, STRIDE apart.
+/// Rows of A, step by step, ROWS apart; up to eight floats behind the last step get any value.
 #[inline(always)]
 fn pack_a<T: Tile>(
     t: T,
@@ -105,12 +108,17 @@ fn pack_a<T: Tile>(
     to: &mut [f32],
 ) {
     if g.trans_a {
-        for (to, step) in to.chunks_exact_mut(T::STRIDE).zip(steps.clone()) {
-            copy(&a[step * g.lda + rows.start..], rows.len(), to);
+        for (i, step) in steps.clone().enumerate() {
+            let from = &a[step * g.lda + rows.start..];
+            let to = &mut to[i * T::ROWS..];
+            match (from.first_chunk::<16>(), to.first_chunk_mut::<16>()) {
+                (Some(from), Some(to)) => *to = *from,
+                _ => copy_end(&from[..rows.len()], to),
+            }
         }
     } else {
         let from = &a[rows.start * g.lda + steps.start..];
-        turn(t, from, g.lda, (rows.len(), steps.len()), to, T::STRIDE);
+        turn(t, from, g.lda, (rows.len(), steps.len()), to, T::ROWS);
     }
 }
 
@@ -125,7 +133,8 @@ fn turn<T: Tile>(
     stride: usize,
 ) {
     for p in (0..len).step_by(64) {
-        for i in (0..rows).step_by(8) {
+        // From the end: eight at a time may reach into the next step, which is written after it.
+        for i in (0..rows).step_by(8).rev() {
             let dims = (8.min(rows - i), 64.min(len - p));
             t.turn(
                 &from[i * ld + p..],
@@ -154,7 +163,7 @@ fn copy(from: &[f32], len: usize, to: &mut [f32]) {
 /// Apart, so that the copies above stay vectors.
 #[cold]
 #[inline(never)]
-fn copy_end(from: &[f32], to: &mut [f32; 8]) {
+fn copy_end(from: &[f32], to: &mut [f32]) {
     to[..from.len()].copy_from_slice(from);
 }
 

@@ -1,9 +1,7 @@
 //! The product cut into blocks of C, which threads share.
 
-use super::{
-    Bias, Gemm,
-    tile::{Path, for_each_block},
-};
+use super::{Bias, Gemm, blocked, skinny};
+use crate::kernels::tile::{self, Block, Job, Path, Tile, for_each_block};
 
 /// Multiply-adds below which a second thread costs more than it brings (about 10 µs of one core).
 const SERIAL: usize = 1 << 19;
@@ -41,12 +39,42 @@ fn run(path: Path, g: &Gemm<'_>, a: &[f32], b: &[f32], c: &mut [f32], block_size
     let product = g.k != 0 && g.alpha != 0.0;
     for_each_block(c, (g.m, g.n, g.ldc), block_size, |mut block| {
         if product {
-            path.multiply(g, a, b, &mut block);
+            multiply(path, g, a, b, &mut block);
         } else {
             block.scale(g.beta);
             g.epilogue.finish_block(&mut block);
         }
     });
+}
+
+/// block = act(alpha · op(A)\[rows\] · op(B)\[cols\] + beta · block + bias). k must not be 0.
+fn multiply(path: Path, g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
+    if !skinny::fits(g) && matches!(path, Path::Portable(_)) {
+        tile::matrixmultiply(g, a, b, block);
+        g.epilogue.finish_block(block);
+    } else {
+        path.run(Product { g, a, b, block });
+    }
+}
+
+struct Product<'p, 'c> {
+    g: &'p Gemm<'p>,
+    a: &'p [f32],
+    b: &'p [f32],
+    block: &'p mut Block<'c>,
+}
+
+impl Job for Product<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<T: Tile>(self, tile: T) {
+        if skinny::fits(self.g) {
+            skinny::multiply(self.g, self.a, self.b, self.block);
+        } else {
+            blocked::multiply(tile, self.g, self.a, self.b, self.block);
+        }
+    }
 }
 
 /// Rows and columns of a block: a function of the product alone, never of the machine.
@@ -209,7 +237,7 @@ mod tests {
         let (a, b) = (noise(m * k, 1), noise(n * k, 2));
         let g = Gemm::new(m, n, k).alpha(0.7);
         let results: Vec<Vec<f32>> = Path::all()
-            .filter(|path| !matches!(path, Path::Portable))
+            .filter(|path| !matches!(path, Path::Portable(_)))
             .flat_map(|path| [(path, (m, n)), (path, (16, 32))])
             .map(|(path, block)| {
                 let mut c = vec![f32::NAN; m * n];
@@ -227,7 +255,7 @@ mod tests {
         let (a, b, mut c) = (noise(m * k, 1), noise(n * k, 2), vec![0.0; m * n]);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
         let pool = pool.build().unwrap();
-        for path in Path::all().filter(|path| !matches!(path, Path::Portable)) {
+        for path in Path::all().filter(|path| !matches!(path, Path::Portable(_))) {
             let count = pool.install(|| {
                 let mut pass = || {
                     for (m, n, k) in [(m, n, k), (2, n, k), (7, 5, 3)] {

@@ -1,15 +1,12 @@
 //! C = act(alpha · op(A) · op(B) + beta · C + bias): the one matrix product of the program.
 
-#[cfg(target_arch = "x86_64")]
 mod blocked;
 mod driver;
 #[cfg(test)]
 pub(crate) mod plain;
-#[cfg(target_arch = "x86_64")]
-mod scratch;
 mod skinny;
-mod tile;
 
+use super::tile::Block;
 pub use driver::{gemm, gemm_serial};
 
 /// What [`gemm`] computes: sizes, transposes, factors, and what follows while the result is at hand.
@@ -160,7 +157,7 @@ pub enum Act {
 
 impl Epilogue<'_> {
     /// Finishes a block of C.
-    fn finish_block(&self, block: &mut tile::Block<'_>) {
+    fn finish_block(&self, block: &mut Block<'_>) {
         if self.is_empty() {
             return;
         }

@@ -1,7 +1,8 @@
 //! Products with very few rows or columns, an inner product on one image above all: the large matrix is read where it
 //! lies, because packing it would cost more than the product.
 
-use super::{Gemm, tile::Block};
+use super::Gemm;
+use crate::kernels::tile::Block;
 
 /// Rows or columns up to which this pays.
 const FEW: usize = 2;

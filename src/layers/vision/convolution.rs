@@ -11,10 +11,7 @@
 use super::geometry::{Rounding, Window};
 use crate::{
     error::{Error, Result},
-    kernels::{
-        conv::{self, ConvParams, ConvShape},
-        gemm::Act,
-    },
+    kernels::conv::{Conv, ConvParams, ConvShape, Epilogue, Filters},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Setup, Traits},
     schema::ConvolutionParameter,
     tensor::Shape,
@@ -24,7 +21,7 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
     Ok(Box::new(Convolution {
         def: def.clone(),
         param: def.param.convolution_param.clone().unwrap_or_default(),
-        sizes: None,
+        conv: None,
         weights: Shape::default(),
         batch: 0,
         bottoms: 0,
@@ -35,8 +32,8 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
 struct Convolution {
     def: LayerDef,
     param: ConvolutionParameter,
-    /// Known from `setup` on.
-    sizes: Option<ConvShape>,
+    /// Known from `reshape` on.
+    conv: Option<Conv>,
     weights: Shape,
     batch: usize,
     bottoms: usize,
@@ -92,8 +89,8 @@ impl Convolution {
         Ok((sizes, Shape::checked(&weights)?, Shape::checked(&top)?))
     }
 
-    fn sizes(&self) -> &ConvShape {
-        self.sizes.as_ref().expect("reshape comes first")
+    fn conv(&self) -> &Conv {
+        self.conv.as_ref().expect("reshape comes first")
     }
 }
 
@@ -125,30 +122,35 @@ impl Layer for Convolution {
         }
         self.batch = bottoms[0].count() / sizes.in_len();
         self.bottoms = bottoms.len();
-        self.sizes = Some(sizes);
+        let known = self.conv.as_ref().map(|conv| (conv.shape(), conv.batch()));
+        if known != Some((&sizes, self.batch)) {
+            self.conv = Some(Conv::new(&sizes, self.batch));
+        }
         Ok(vec![top; bottoms.len()])
     }
 
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads::BOTTOMS,
-            workspace: conv::workspace_len(self.sizes(), self.batch),
+            workspace: self.conv().workspace_len(),
             ..Traits::default()
         }
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let w = &io.params[0].value.data;
-        let bias = io.params.get(1).map(|b| &b.value.data[..]);
+        let w = Filters::Plain(&io.params[0].value.data);
+        let end = Epilogue {
+            bias: io.params.get(1).map(|b| &b.value.data[..]),
+            ..Epilogue::default()
+        };
         for (x, y) in io.bottoms.iter().zip(io.tops.iter_mut()) {
-            let end = (bias, Act::None);
-            conv::forward(self.sizes(), x.data, w, end, y.data, io.workspace);
+            self.conv().forward(x.data, w, end, y.data, io.workspace);
         }
         Ok(())
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
-        let sizes = self.sizes();
+        let conv = self.conv();
         for (i, dy) in io.top_diffs.iter().enumerate() {
             let Some(dy) = dy.map(|dy| dy.data) else {
                 if let Some(dx) = &mut io.bottom_diffs[i] {
@@ -159,14 +161,14 @@ impl Layer for Convolution {
             if io.params[0].wants_grad() {
                 let x = io.bottom(i).data;
                 let dw = &mut io.params[0].grad;
-                conv::backward_weights(sizes, x, dy, dw, io.workspace);
+                conv.backward_weights(x, dy, dw, io.workspace);
             }
             if let Some(b) = io.params.get_mut(1).filter(|b| b.wants_grad()) {
-                conv::backward_bias(sizes, dy, &mut b.grad);
+                conv.backward_bias(dy, &mut b.grad);
             }
             if let Some(dx) = &mut io.bottom_diffs[i] {
                 let w = &io.params[0].value.data;
-                conv::backward_data(sizes, w, dy, dx.data, io.workspace);
+                conv.backward_data(w, dy, dx.data, io.workspace);
             }
         }
         Ok(())
@@ -174,7 +176,7 @@ impl Layer for Convolution {
 
     fn flops(&self) -> u64 {
         let images = self.batch.saturating_mul(self.bottoms) as u64;
-        (self.sizes().multiply_adds() as u64)
+        (self.conv().shape().multiply_adds() as u64)
             .saturating_mul(2)
             .saturating_mul(images)
     }

@@ -5,12 +5,7 @@ use crate::kernels::gemm::Gemm;
 
 /// block = alpha · op(A)\[rows\] · op(B)\[cols\] + beta · block, without the epilogue. k must not be 0.
 #[allow(unsafe_code, reason = "matrixmultiply takes pointers")]
-pub(in crate::kernels::gemm) fn multiply(
-    g: &Gemm<'_>,
-    a: &[f32],
-    b: &[f32],
-    block: &mut Block<'_>,
-) {
+pub(in crate::kernels) fn multiply(g: &Gemm<'_>, a: &[f32], b: &[f32], block: &mut Block<'_>) {
     let (m, n, k) = (block.rows.len(), block.cols.len(), g.k);
     // Distances between rows and between columns of op(A) and op(B).
     let (rsa, csa) = if g.trans_a { (1, g.lda) } else { (g.lda, 1) };

@@ -5,20 +5,32 @@ use std::{marker::PhantomData, ops::Range};
 use rayon::prelude::*;
 
 /// A rectangle of C, exclusively borrowed.
-pub(in crate::kernels::gemm) struct Block<'c> {
+pub(in crate::kernels) struct Block<'c> {
     start: *mut f32,
     ldc: usize,
     /// Rows of C.
-    pub(in crate::kernels::gemm) rows: Range<usize>,
+    pub(in crate::kernels) rows: Range<usize>,
     /// Columns of C.
-    pub(in crate::kernels::gemm) cols: Range<usize>,
+    pub(in crate::kernels) cols: Range<usize>,
     borrow: PhantomData<&'c mut [f32]>,
 }
 
-impl Block<'_> {
+impl<'c> Block<'c> {
+    /// All of an m×n matrix without gaps.
+    pub(in crate::kernels) fn whole(c: &'c mut [f32], m: usize, n: usize) -> Self {
+        assert!(m.checked_mul(n).is_some_and(|len| len <= c.len()));
+        Block {
+            start: c.as_mut_ptr(),
+            ldc: n,
+            rows: 0..m,
+            cols: 0..n,
+            borrow: PhantomData,
+        }
+    }
+
     /// The `i`-th row of the block.
     #[allow(unsafe_code, reason = "blocks side by side share no slice of C")]
-    pub(in crate::kernels::gemm) fn row(&mut self, i: usize) -> &mut [f32] {
+    pub(in crate::kernels) fn row(&mut self, i: usize) -> &mut [f32] {
         assert!(i < self.rows.len());
         // SAFETY: `for_each_block` has checked that every row of its grid lies within C and that no two rows or
         // blocks overlap, and hands each block out once; `&mut self` keeps its rows apart from each other.
@@ -26,7 +38,7 @@ impl Block<'_> {
     }
 
     /// block · beta; 0 does not read.
-    pub(in crate::kernels::gemm) fn scale(&mut self, beta: f32) {
+    pub(in crate::kernels) fn scale(&mut self, beta: f32) {
         for i in 0..self.rows.len() {
             let row = self.row(i);
             if beta == 0.0 {
@@ -37,21 +49,28 @@ impl Block<'_> {
         }
     }
 
-    /// Asks for part of a row before it is needed: C is often in no cache when its first tile is written.
-    #[cfg(target_arch = "x86_64")]
+    /// Distance between the rows of C.
+    pub(in crate::kernels) fn ldc(&self) -> usize {
+        self.ldc
+    }
+
+    /// Asks for the line at `col` of a row, and the next, before they are needed: C is often in no cache when its first
+    /// tile is written.
     #[inline(always)]
     #[allow(unsafe_code, reason = "a hint takes a pointer")]
-    pub(in crate::kernels::gemm) fn prefetch(&mut self, i: usize, cols: Range<usize>) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let row = &self.row(i)[cols];
-        for line in row
-            .chunks(16)
-            .map(<[f32]>::as_ptr)
-            .chain(row.last().map(std::ptr::from_ref))
+    pub(in crate::kernels) fn prefetch(&mut self, i: usize, col: usize) {
+        #[cfg(target_arch = "x86_64")]
         {
-            // SAFETY: a hint reads nothing, and the address is inside the block.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let row = self.row(i);
+            let last = row.len() - 1;
+            for at in [col.min(last), (col + 16).min(last), (col + 31).min(last)] {
+                // SAFETY: a hint reads nothing, and the address is inside the block.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const row[at]).cast()) };
+            }
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (i, col);
     }
 
     /// First element and distance between rows, for a kernel that walks the block itself. It may touch only
@@ -60,6 +79,10 @@ impl Block<'_> {
         (self.start, self.ldc)
     }
 }
+
+#[allow(unsafe_code, reason = "a block is a borrowed part of a slice")]
+// SAFETY: it borrows its elements exclusively, as a `&mut [f32]` does.
+unsafe impl Send for Block<'_> {}
 
 struct Start(*mut f32);
 
@@ -82,7 +105,7 @@ impl Start {
 }
 
 /// Calls `f` once for each block of `size` (rows, columns; smaller at the ends) of the m×n matrix `c`, in parallel.
-pub(in crate::kernels::gemm) fn for_each_block(
+pub(in crate::kernels) fn for_each_block(
     c: &mut [f32],
     (m, n, ldc): (usize, usize, usize),
     (rows, cols): (usize, usize),

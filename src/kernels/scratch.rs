@@ -1,22 +1,23 @@
-//! Room for packed panels: one buffer for each thread, kept from product to product, so that nothing is allocated
-//! once it has grown.
+//! Room for packed panels and fields: a few buffers for each thread, kept from product to product, so that nothing is
+//! allocated once they have grown.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// Floats of a cache line.
 const LINE: usize = 16;
 
 thread_local! {
-    static KEPT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The thread's buffer, until it is dropped.
+/// One of the thread's buffers, until it is dropped. Whoever takes several drops the last first, so that each finds its
+/// own again.
 pub(super) struct Scratch(Vec<f32>);
 
 impl Scratch {
     /// At least `len` floats from [`Scratch::floats`].
     pub(super) fn take(len: usize) -> Self {
-        let mut buffer = KEPT.take();
+        let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
         if buffer.len() < len + LINE {
             buffer = vec![0.0; len + LINE];
         }
@@ -33,7 +34,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        KEPT.set(std::mem::take(&mut self.0));
+        let buffer = std::mem::take(&mut self.0);
+        KEPT.with_borrow_mut(|kept| kept.push(buffer));
     }
 }
 

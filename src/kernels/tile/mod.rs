@@ -1,0 +1,232 @@
+//! Where products touch memory and the processor: the microkernels, and blocks of a matrix that threads fill side by
+//! side. The only unsafe code of products and convolutions.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod block;
+mod foreign;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+
+pub(super) use block::{Block, for_each_block};
+pub(super) use foreign::multiply as matrixmultiply;
+
+/// Floats of the largest tile.
+pub(super) const TILE: usize = 512;
+/// Rows or vectors of the largest tile.
+pub(super) const MOST: usize = 12;
+
+/// The instruction set in use. A value for one exists only where the processor has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Path {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+}
+
+/// Work that is compiled once for each instruction set, see [`Path::run`].
+pub(super) trait Job {
+    /// What it gives.
+    type Out;
+    /// Does it. Has to be `#[inline(always)]`, and so has what it calls in loops: only what is inlined is compiled for
+    /// the instruction set of `tile`.
+    fn run<T: Tile>(self, tile: T) -> Self::Out;
+}
+
+impl Path {
+    /// The fastest on this processor.
+    pub(super) fn best() -> Self {
+        static BEST: OnceLock<Path> = OnceLock::new();
+        *BEST.get_or_init(|| Self::all().next().unwrap_or(Self::PORTABLE))
+    }
+
+    const PORTABLE: Self = Self::Portable(portable::Portable);
+
+    /// What this processor can run, the fastest first.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let own = [
+            avx512::Avx512::new().map(Self::Avx512),
+            avx2::Avx2::new().map(Self::Avx2),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let own: [Option<Self>; 0] = [];
+        own.into_iter().flatten().chain([Self::PORTABLE])
+    }
+
+    /// Runs a job with this instruction set.
+    pub(super) fn run<J: Job>(self, job: J) -> J::Out {
+        match self {
+            Self::Portable(tile) => job.run(tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(tile) => tile.run(job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(tile) => tile.run(job),
+        }
+    }
+
+    /// Rows of a tile.
+    pub(super) fn rows(self) -> usize {
+        struct Rows;
+        impl Job for Rows {
+            type Out = usize;
+            #[inline(always)]
+            fn run<T: Tile>(self, _: T) -> usize {
+                T::ROWS
+            }
+        }
+        self.run(Rows)
+    }
+}
+
+/// Where the operands of a sum lie, relative to its base: one offset for each step.
+#[derive(Clone, Copy)]
+pub(super) struct Taps<'a> {
+    offsets: &'a [usize],
+    /// Not below any of them.
+    reach: usize,
+}
+
+impl<'a> Taps<'a> {
+    pub(super) fn new(offsets: &'a [usize]) -> Self {
+        let reach = offsets.iter().copied().max().unwrap_or(0);
+        Self { offsets, reach }
+    }
+
+    /// Whether `len` floats at every tap from `base` on lie in `b`.
+    fn inside(self, base: usize, len: usize, b: &[f32]) -> bool {
+        let end = base
+            .checked_add(self.reach)
+            .and_then(|n| n.checked_add(len));
+        end.is_some_and(|end| end <= b.len())
+    }
+}
+
+/// What becomes of a sum on its way to memory: y = act(old + sum + bias + residual).
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    /// y already holds part of the sum.
+    pub(super) add: bool,
+    /// Added.
+    pub(super) bias: f32,
+    /// Factor of negative results; 1 leaves them.
+    pub(super) slope: f32,
+}
+
+impl Finish {
+    /// The definition that vectors follow: adding 0 turns -0 into 0 where there is a slope, as Caffe's
+    /// max(x, 0) + slope · min(x, 0) does; a NaN stays one.
+    #[inline(always)]
+    pub(super) fn one(self, sum: f32, old: f32, residual: f32) -> f32 {
+        let sum = if self.add { old + sum } else { sum };
+        let y = sum + self.bias + residual;
+        if self.slope == 1.0 || y > 0.0 {
+            y
+        } else {
+            self.slope * y + 0.0
+        }
+    }
+}
+
+/// Sizes of [`Tile::dot_at`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dots {
+    /// Rows of a.
+    pub(super) rows: usize,
+    /// Distance between them.
+    pub(super) lda: usize,
+    /// Floats of a run.
+    pub(super) len: usize,
+    /// Runs of each row and tap.
+    pub(super) count: usize,
+    /// Distance between a's runs.
+    pub(super) a_apart: usize,
+    /// Distance between b's runs.
+    pub(super) b_apart: usize,
+}
+
+impl Dots {
+    /// Whether all of a and b lie in the slices.
+    fn inside(&self, a: &[f32], b: &[f32], taps: Taps<'_>) -> bool {
+        let end = |last: usize, apart: usize, start: Option<usize>| {
+            last.checked_mul(apart)?
+                .checked_add(start?)?
+                .checked_add(self.len)
+        };
+        let Some(last) = self.count.checked_sub(1) else {
+            return true;
+        };
+        let a_end = end(last, self.a_apart, (self.rows - 1).checked_mul(self.lda));
+        let b_end = end(last, self.b_apart, Some(taps.reach));
+        a_end.is_some_and(|end| end <= a.len()) && b_end.is_some_and(|end| end <= b.len())
+    }
+}
+
+/// A microkernel: sums of products kept in registers.
+pub(super) trait Tile: Copy + Send + Sync {
+    /// Rows of a tile at most, and the distance between the steps of packed rows.
+    const ROWS: usize;
+    /// Floats of one vector.
+    const LANES: usize;
+    /// Columns of a tile at most.
+    const COLS: usize;
+    /// Sums that fit into registers: rows · vectors of [`Tile::multiply_at`] and [`Tile::dot_at`].
+    const SUMS: usize;
+
+    /// out\[i · COLS + j\] = Σ over p of a\[p · ROWS + i\] · b\[p · ldb + j\], in order of p, for `rows` i and `vectors`
+    /// whole vectors of j; the rest of `out` is left.
+    fn multiply(
+        self,
+        dims: (usize, usize, usize),
+        a: &[f32],
+        b: &[f32],
+        ldb: usize,
+        out: &mut [f32; TILE],
+    );
+
+    /// out\[(i · vectors + v) · LANES + l\] = Σ over p of a\[p · ROWS + i\] · b\[bases\[v\] + taps\[p\] + l\], in order of p,
+    /// for `rows` i and as many vectors as there are bases. rows · vectors must not exceed SUMS, vectors not 8.
+    fn multiply_at(
+        self,
+        rows: usize,
+        a: &[f32],
+        b: &[f32],
+        bases: &[usize],
+        taps: Taps<'_>,
+        out: &mut [f32; TILE],
+    );
+
+    /// to\[p · stride + v · LANES + l\] = b\[bases\[v\] + taps\[p\] + l\].
+    fn pack_at(self, b: &[f32], bases: &[usize], taps: Taps<'_>, to: &mut [f32], stride: usize);
+
+    /// out\[t · COLS + j\] = Σ over runs r and q < len of a\[bases\[r\] + taps\[t\] + q\] · b\[(r · len + q) · COLS + j\], in that
+    /// order, for as many t as there are taps, at most ROWS, and `vectors` whole vectors of j; the rest of `out` is left.
+    fn outer_at(
+        self,
+        dims: (usize, usize),
+        a: &[f32],
+        bases: &[usize],
+        taps: Taps<'_>,
+        b: &[f32],
+        out: &mut [f32; TILE],
+    );
+
+    /// out\[i · taps + t\] = Σ over n < count and q < len of a\[n · a_apart + i · lda + q\] · b\[n · b_apart + taps\[t\] + q\],
+    /// in a fixed order. `len` is a multiple of LANES; rows · taps must not exceed SUMS.
+    fn dot_at(self, dims: Dots, a: &[f32], b: &[f32], taps: Taps<'_>, out: &mut [f32; TILE]);
+
+    /// to\[i\] = act(.. + from\[lane + i\] + ..), see [`Finish`]. `residual` has the length of `to`, and lane + that length
+    /// is at most LANES.
+    fn put(self, from: &[f32], lane: usize, to: &mut [f32], residual: Option<&[f32]>, end: Finish);
+
+    /// to\[p · stride + i\] = from\[i · ld + p\] for all p below `len` and i below `rows`, at most 8; the other i of 8 get
+    /// any value.
+    fn turn(self, from: &[f32], ld: usize, dims: (usize, usize), to: &mut [f32], stride: usize);
+}
