@@ -11,6 +11,7 @@ mod skinny;
 mod tile;
 
 pub use driver::{gemm, gemm_serial};
+pub use tile::peak;
 
 /// What [`gemm`] computes: sizes, transposes, factors, and what follows while the result is at hand.
 ///

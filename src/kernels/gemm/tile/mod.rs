@@ -6,12 +6,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
+mod peak;
 mod portable;
 
 use std::sync::OnceLock;
 
 use super::{Gemm, skinny};
 pub(super) use block::{Block, for_each_block};
+pub use peak::peak;
 
 /// Floats of the largest tile.
 #[cfg(target_arch = "x86_64")]
