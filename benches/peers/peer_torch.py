@@ -1,4 +1,4 @@
-"""PyTorch: a prototxt as torch operations; training steps or inference."""
+"""PyTorch: a prototxt as torch operations, and training steps of it."""
 
 import numpy as np
 import torch
@@ -120,20 +120,25 @@ def main():
     if job["variant"] == "channels_last":
         net = net.to(memory_format=torch.channels_last)
         inputs["data"] = inputs["data"].to(memory_format=torch.channels_last)
+    train(job, net, inputs)
+
+
+def train(job, net, inputs):
+    """Steps of SGD as the solver of `nets.solver` makes them."""
     rate, decay = 0.001, 0.0005
     groups = [
         {"params": [p], "lr": rate * m.lr_mult, "weight_decay": decay * m.decay_mult}
         for p, m in net.rates
     ]
-    losses = []
     sgd = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    losses = []
 
     def step():
         sgd.zero_grad()
         loss = net(inputs)
         loss.backward()
         sgd.step()
-        losses.append(loss)
+        losses.append(loss.detach())
 
     times = worker.measure(step, job["iterations"], job["warm"])
     worker.report(job, times, losses=[loss.item() for loss in losses[:10]])
