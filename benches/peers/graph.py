@@ -101,6 +101,12 @@ def read(path):
     return layers
 
 
+def solver(path):
+    """A solver file's message."""
+    with open(path) as file:
+        return text_format.Parse(file.read(), caffe_pb2.SolverParameter())
+
+
 def weights(path):
     """The arrays beside a .caffemodel, by layer name."""
     arrays = np.load(path.replace(".caffemodel", ".npz"))

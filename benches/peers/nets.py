@@ -274,8 +274,12 @@ def prototxt(name, batch, train, dropout=True):
     return text.finish(last, (batch, *grid)) if classes else "\n".join(text.out) + "\n"
 
 
-def solver(net, rate=0.001):
-    """The text of a solver: SGD with momentum and weight decay."""
+def solver(name, net):
+    """The text of a solver: SGD with momentum and weight decay.
+
+    The rate is low enough that a step does not throw the net about, which would blow rounding up.
+    """
+    rate = 0.001 if NETS[name][2] <= 10 else 0.0001
     return (
         f'net: "{net}"\nbase_lr: {rate}\nlr_policy: "fixed"\nmomentum: 0.9\n'
         "weight_decay: 0.0005\nmax_iter: 1000000\nrandom_seed: 1\n"

@@ -28,6 +28,7 @@ def main():
         "min_ms": figures["total_ms"]["min"],
         "median_ms": figures["total_ms"]["median"],
         "memory": figures["peak_rss_bytes"],
+        "loaded": None,
         "losses": figures["losses"],
         "peak_gflops": figures["peak_gflops"],
         "gflop": figures["gflop"],

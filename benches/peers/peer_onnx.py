@@ -1,13 +1,13 @@
 """ONNX Runtime and OpenVINO, on the ONNX form of a net."""
 
+import importlib
+
 import numpy as np
 
 import worker
 
 
-def onnxruntime(job, data):
-    import onnxruntime as ort
-
+def onnxruntime(job, data, ort):
     options = ort.SessionOptions()
     options.intra_op_num_threads = job["threads"]
     options.inter_op_num_threads = 1
@@ -16,9 +16,7 @@ def onnxruntime(job, data):
     return lambda: session.run(None, {"data": data})[0]
 
 
-def openvino(job, data):
-    import openvino
-
+def openvino(job, data, openvino):
     core = openvino.Core()
     model = core.compile_model(
         job["onnx"],
@@ -41,10 +39,12 @@ def openvino(job, data):
 
 def main():
     job = worker.job()
+    library = importlib.import_module(job["peer"])
+    loaded = worker.peak_memory()
     data = np.load(job["inputs"])["data"]
-    run = {"onnxruntime": onnxruntime, "openvino": openvino}[job["peer"]](job, data)
+    run = {"onnxruntime": onnxruntime, "openvino": openvino}[job["peer"]](job, data, library)
     times = worker.measure(run, job["iterations"], job["warm"])
-    worker.report(job, times, output=run())
+    worker.report(job, times, loaded, output=run())
 
 
 main()

@@ -7,7 +7,7 @@ import worker
 
 
 def main():
-    job = worker.job()
+    job, loaded = worker.job(), worker.peak_memory()
     cv2.setNumThreads(job["threads"])
     net = cv2.dnn.readNetFromCaffe(job["net"], job["weights"])
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
@@ -19,7 +19,7 @@ def main():
         return net.forward()
 
     times = worker.measure(run, job["iterations"], job["warm"])
-    worker.report(job, times, output=run())
+    worker.report(job, times, loaded, output=run())
 
 
 main()

@@ -110,7 +110,7 @@ STEPS = {
 
 
 def main():
-    job = worker.job()
+    job, loaded = worker.job(), worker.peak_memory()
     torch.set_num_threads(job["threads"])
     torch.manual_seed(1)
     net = Net(graph.read(job["net"]), graph.weights(job["weights"]))
@@ -120,17 +120,19 @@ def main():
     if job["variant"] == "channels_last":
         net = net.to(memory_format=torch.channels_last)
         inputs["data"] = inputs["data"].to(memory_format=torch.channels_last)
-    train(job, net, inputs)
+    times, losses = train(job, net, inputs)
+    worker.report(job, times, loaded, losses=losses)
 
 
 def train(job, net, inputs):
-    """Steps of SGD as the solver of `nets.solver` makes them."""
-    rate, decay = 0.001, 0.0005
+    """Steps of SGD as the solver file says; their times and first losses."""
+    solver = graph.solver(job["solver"])
+    rate, decay = solver.base_lr, solver.weight_decay
     groups = [
         {"params": [p], "lr": rate * m.lr_mult, "weight_decay": decay * m.decay_mult}
         for p, m in net.rates
     ]
-    sgd = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    sgd = torch.optim.SGD(groups, lr=rate, momentum=solver.momentum, fused=True)
     losses = []
 
     def step():
@@ -141,7 +143,7 @@ def train(job, net, inputs):
         losses.append(loss.detach())
 
     times = worker.measure(step, job["iterations"], job["warm"])
-    worker.report(job, times, losses=[loss.item() for loss in losses[:10]])
+    return times, [loss.item() for loss in losses[:10]]
 
 
 main()

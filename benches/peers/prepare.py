@@ -17,7 +17,7 @@ def train(folder, name, batch):
     for kind, dropout in (("", True), ("_check", False)):
         net = os.path.join(folder, f"train{kind}.prototxt")
         write_text(net, nets.prototxt(name, batch, True, dropout))
-        write_text(os.path.join(folder, f"solver{kind}.prototxt"), nets.solver(net))
+        write_text(os.path.join(folder, f"solver{kind}.prototxt"), nets.solver(name, net))
     return net
 
 

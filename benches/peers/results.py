@@ -33,8 +33,8 @@ class Result:
         """The median of the quietest round."""
         return min((f["median_ms"] for f in self.rounds.get(peer, [])), default=None)
 
-    def memory(self, peer):
-        found = [f["memory"] for f in self.rounds.get(peer, []) if f["memory"]]
+    def memory(self, peer, which="memory"):
+        found = [f[which] for f in self.rounds.get(peer, []) if f[which]]
         return min(found, default=None)
 
     def ratio(self, figure, peers):
@@ -94,8 +94,10 @@ def times(results):
 
 def memory(results):
     def megabytes(r, peer):
-        value = r.memory(peer)
-        return "" if value is None else f"{value / 1e6:.0f}"
+        value, loaded = r.memory(peer), r.memory(peer, "loaded")
+        if value is None:
+            return ""
+        return f"{value / 1e6:.0f}" + (f" ({(value - loaded) / 1e6:.0f})" if loaded else "")
 
     peers = results[0].row.peers
     head = ["net", "batch", "cortado", *(NAMES[p] for p in peers), "ratio", "goal", "status"]
@@ -157,8 +159,8 @@ Written by `benches/peers/run.py` on {datetime.date.today()}; `benches/peers/REA
 - {threads} threads for every program, {rounds} rounds, the programs in turn
 
 Times are of the quickest pass of all rounds, in brackets the median of the quietest round. The ratio is of
-the quickest passes. Memory is the most that the whole process held, libraries included. Caffe itself is not on
-PyPI and not measured here.
+the quickest passes. Memory is the most that the whole process held, libraries included; in brackets without
+what a peer's libraries took before there was a net. Caffe itself is not on PyPI and not measured here.
 
 {tables(results)}
 ## Goals not met

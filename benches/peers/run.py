@@ -8,9 +8,9 @@ import pathlib
 import subprocess
 import sys
 
+import environment
 import results
 import rows
-import setup
 
 LOSS_BOUND = 1e-3
 OUTPUT_BOUND = 1e-3
@@ -44,14 +44,13 @@ class Bench:
 
     def call(self, *args):
         return subprocess.run(
-            [str(a) for a in (self.python, *args)],
-            env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [str(a) for a in (self.python, *args)], env=self.env, capture_output=True, text=True
         )
 
     def prepare(self, row):
         """Makes the row's files, and returns their folder."""
         folder = self.work / row.key
-        done = self.call(setup.HERE / "prepare.py", row.mode, folder, row.net, row.batch)
+        done = self.call(environment.HERE / "prepare.py", row.mode, folder, row.net, row.batch)
         if done.returncode:
             raise SystemExit(done.stderr)
         return folder
@@ -76,7 +75,7 @@ class Bench:
             "iterations": 3 if check else few,
             "warm": 0 if check else 3,
         }
-        done = self.call(setup.HERE / SCRIPTS[peer], json.dumps(job))
+        done = self.call(environment.HERE / SCRIPTS[peer], json.dumps(job))
         if done.returncode:
             print(f"{row.key}: {peer} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
             return None
@@ -122,7 +121,7 @@ class Bench:
 
 def parse():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", setup.ROOT / "target"))
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", environment.ROOT / "target"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     parser.add_argument("--only", default="", metavar="ROWS", help="rows, nets, train or infer")
@@ -140,7 +139,7 @@ def parse():
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     if not (options.results or options.only or options.quick):
-        options.results = setup.ROOT / "benches" / "RESULTS.md"
+        options.results = environment.ROOT / "benches" / "RESULTS.md"
     return options
 
 
@@ -151,11 +150,11 @@ def main():
         for row in chosen:
             print(f"{row.key:16} {row.mode:6} batch {row.batch:3}  {row.title}")
         return
-    python = setup.environment(options.venv)
-    cortado = (options.cortado or setup.build()).resolve()
+    python = environment.install(options.venv)
+    cortado = (options.cortado or environment.build()).resolve()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    setup.messages(python, work)
+    environment.messages(python, work)
     bench = Bench(options, python, cortado, work)
     done = []
     for number, row in enumerate(chosen, 1):
@@ -164,10 +163,10 @@ def main():
         print(results.times(done[-1:]), flush=True)
     print(results.tables(done))
     if options.results:
-        about = setup.machine()
-        found = setup.versions(python)
+        about = environment.machine()
+        found = environment.versions(python)
         about["versions"] = ", ".join(
-            [f"cortado at {setup.commit()}"] + [f"{n} {v}" for n, v in found.items()]
+            [f"cortado at {environment.commit()}"] + [f"{n} {v}" for n, v in found.items()]
         )
         text = results.document(done, about, options.rounds, options.threads)
         options.results.write_text(text)

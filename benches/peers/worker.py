@@ -37,14 +37,15 @@ def measure(run, iterations, warm):
     return times
 
 
-def report(job, times, output=None, losses=None):
-    """Saves the output and prints the line."""
+def report(job, times, loaded, output=None, losses=None):
+    """Saves the output and prints the line; `loaded` is the memory held before the net was read."""
     if output is not None:
         np.save(job["output"], np.asarray(output, np.float32))
     line = {
         "min_ms": min(times),
         "median_ms": statistics.median(times),
         "memory": peak_memory(),
+        "loaded": loaded,
         "losses": losses,
     }
     print(json.dumps(line))

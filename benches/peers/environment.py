@@ -41,7 +41,7 @@ def versions(python):
     return json.loads(out)
 
 
-def environment(venv):
+def install(venv):
     """Makes the virtual environment, or what is missing in it; returns its Python."""
     python = python_of(venv)
     if not python.exists():
