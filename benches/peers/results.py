@@ -147,9 +147,15 @@ def document(results, about, rounds, threads):
     lines = [f"- {key}: {value}" for key, value in about.items()]
     missed = []
     for r in results:
-        ratio, _ = r.ratio(r.best, r.row.against)
-        if ratio is None or ratio > r.row.goal:
-            missed.append(f"- {r.row.title}, batch {r.row.batch}: {status(ratio, r.row.goal)}")
+        for what, figure, peers, goal in (
+            ("time", r.best, r.row.against, r.row.goal),
+            ("memory", r.memory, r.row.peers, 1.0),
+        ):
+            ratio, peer = r.ratio(figure, peers)
+            if ratio is None or ratio > goal:
+                much = f"{ratio:.2f} × {NAMES[peer]}, " if ratio else ""
+                title = f"{r.row.title}, batch {r.row.batch}"
+                missed.append(f"- {title}, {what}: {much}{status(ratio, goal)}")
     return f"""# cortado beside its peers
 
 Written by `benches/peers/run.py` on {datetime.date.today()}; `benches/peers/README.md` says how to read it.

@@ -155,6 +155,7 @@ def main():
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     environment.messages(python, work)
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     bench = Bench(options, python, cortado, work)
     done = []
     for number, row in enumerate(chosen, 1):
@@ -164,9 +165,11 @@ def main():
     print(results.tables(done))
     if options.results:
         about = environment.machine()
+        about["load before the start"] = load
         found = environment.versions(python)
+        given = "(a program given, beside a checkout of) " if options.cortado else ""
         about["versions"] = ", ".join(
-            [f"cortado at {environment.commit()}"] + [f"{n} {v}" for n, v in found.items()]
+            [f"cortado {given}{environment.commit()}"] + [f"{n} {v}" for n, v in found.items()]
         )
         text = results.document(done, about, options.rounds, options.threads)
         options.results.write_text(text)
