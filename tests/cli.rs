@@ -358,6 +358,60 @@ fn time_tells_every_layer() {
 }
 
 #[test]
+fn time_measures_forward_alone_and_tells_programs() {
+    let dir = folder();
+    let output = call(
+        dir.path(),
+        "time -model=deploy.prototxt -forward_only -iterations=3 -json=- -output=out.npz",
+    );
+    works(&output);
+    let text = out(&output);
+    for words in [
+        "{\n  \"version\": ",
+        "\"iterations\": 3",
+        "\"backward_ms\": null",
+        "\"share_of_peak\": ",
+        "\"name\": \"ip\"",
+    ] {
+        assert!(text.contains(words), "{words} not in\n{text}");
+    }
+    assert!(text.trim_end().ends_with('}'), "{text}");
+    let outputs = npz::read_npz(&dir.path().join("out.npz")).unwrap();
+    assert_eq!(outputs["y"].shape.dims(), [1, 2]);
+}
+
+#[test]
+fn time_measures_the_steps_of_a_solver() {
+    let dir = folder();
+    let output = call(
+        dir.path(),
+        "time -solver=solver.prototxt -iterations=3 -json=times.json",
+    );
+    works(&output);
+    for words in ["update", "step", "of peak"] {
+        assert!(
+            out(&output).contains(words),
+            "{words} not in\n{}",
+            out(&output)
+        );
+    }
+    let text = std::fs::read_to_string(dir.path().join("times.json")).unwrap();
+    let losses = text.split("\"losses\": [").nth(1).unwrap();
+    let losses: Vec<f32> = losses[..losses.find(']').unwrap()]
+        .split(", ")
+        .map(|x| x.parse().unwrap())
+        .collect();
+    assert_eq!(losses.len(), 4);
+    assert!(losses[3] < losses[0], "{losses:?}");
+    for (words, expected) in [
+        ("time -solver=s -model=m", "both --solver and --model"),
+        ("time -solver=s -forward_only", "--forward_only was given"),
+    ] {
+        fails(&call(dir.path(), words), &[expected]);
+    }
+}
+
+#[test]
 fn run_feeds_arrays_and_keeps_blobs() {
     let dir = folder();
     let x = Tensor::new([2, 3, 2, 2], (0..24).map(|i| i as f32).collect()).unwrap();

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The inputs of a net, and where their next values come from.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     /// Set once: the same for every batch.
     fixed: Vec<(String, Tensor)>,
     /// Diffs at outputs, set once.
@@ -51,7 +51,7 @@ struct Pictures {
 
 impl Feed {
     /// Reads `--input` and `--lmdb`.
-    pub(super) fn open(args: &Args, net: &Net) -> Result<Self> {
+    pub(crate) fn open(args: &Args, net: &Net) -> Result<Self> {
         let pictures = Pictures {
             transform: transformer(args)?,
             resize: args.switch("resize"),
@@ -124,7 +124,7 @@ impl Feed {
     }
 
     /// Sets the inputs for the next pass.
-    pub(super) fn next(&mut self, net: &mut Net) -> Result<()> {
+    pub(crate) fn next(&mut self, net: &mut Net) -> Result<()> {
         if !self.started {
             self.started = true;
             let fixed: Vec<(&str, &Tensor)> =

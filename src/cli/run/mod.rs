@@ -1,6 +1,6 @@
 //! `run`: a net forward, and backward if wanted, on the user's own input; every blob out.
 
-mod feed;
+pub(super) mod feed;
 mod output;
 
 use crate::number::g;

@@ -7,6 +7,7 @@ pub(crate) mod plain;
 mod skinny;
 
 use super::tile::Block;
+pub use super::tile::peak;
 pub use driver::{gemm, gemm_serial};
 
 /// What [`gemm`] computes: sizes, transposes, factors, and what follows while the result is at hand.

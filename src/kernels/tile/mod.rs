@@ -7,6 +7,7 @@ mod avx2;
 mod avx512;
 mod block;
 mod foreign;
+mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::sync::OnceLock;
 
 pub(super) use block::{Block, for_each_block};
 pub(super) use foreign::multiply as matrixmultiply;
+pub use peak::peak;
 
 /// Floats of the largest tile.
 pub(super) const TILE: usize = 512;
