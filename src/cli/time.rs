@@ -4,7 +4,7 @@ use crate::number::g;
 use std::time::Instant;
 
 use super::{
-    args::Args,
+    args::{Args, Flag},
     command::{Command, Status},
     nets::{self, Loaded, Wish},
     table::Table,
@@ -32,6 +32,11 @@ pub(super) const COMMAND: Command = Command {
         nets::LEVEL,
         nets::STAGE,
         nets::SEED,
+        nets::EXACT,
+        Flag::switch(
+            "forward_only",
+            "Measure a net that never runs backward, as run and test make it",
+        ),
     ],
     examples: "  cortado time --model=train_val.prototxt --iterations=20\n  cortado time --model=deploy.prototxt --phase=TEST --threads=1",
     run,
@@ -44,8 +49,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let wish = Wish {
         phase: Phase::Train,
         own_state: false,
-        backward: true,
+        backward: !args.switch("forward_only"),
         keep: Keep::Outputs,
+        wanted: Vec::new(),
+        frozen: true,
     };
     let Loaded {
         mut net,

@@ -21,7 +21,7 @@ impl Net {
             return;
         }
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         let mut lines = Vec::new();
         for (&top, slot) in node.tops.iter().zip(&step.tops) {
             if let Some(slot) = *slot {
@@ -38,7 +38,7 @@ impl Net {
 
     /// After step `i` of forward: its parameters.
     pub(super) fn note_forward_params(&mut self, i: usize, params: &Params) {
-        let node = self.graph.node(self.plan.steps[i].node);
+        let node = self.run.node(self.plan.steps[i].node);
         let lines: Vec<String> = node
             .params
             .iter()
@@ -57,7 +57,7 @@ impl Net {
     /// After step `i` of backward: its bottom diffs and the gradients of its parameters.
     pub(super) fn note_backward(&mut self, i: usize, params: &Params) {
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         let mut lines = Vec::new();
         for (&bottom, slot) in node.bottoms.iter().zip(&step.bottom_diffs) {
             if let Some(slot) = *slot {

@@ -30,12 +30,16 @@ impl Net {
 
     /// [`Net::forward`] on the records that are already there.
     fn compute(&mut self, params: &mut Params) -> Result<f32> {
+        self.prepack(params)?;
         for i in 0..self.plan.backward_from {
             if self.plan.steps[i].action == Action::Forward {
                 self.step(i, params)?;
             }
         }
         self.passes += 1;
+        if self.plan.writes_params {
+            params.touch();
+        }
         let mut loss = 0.0;
         for &(value, weight) in &self.losses {
             loss += self.data_of(value).data.iter().sum::<f32>() * weight;
@@ -104,7 +108,7 @@ impl Net {
             if self.plan.steps[i].action == Action::Forward {
                 self.step(i, params).ok()?;
             }
-            let node = self.graph.node(self.plan.steps[i].node);
+            let node = self.run.node(self.plan.steps[i].node);
             for &top in &node.tops {
                 let data = self.data_of(top).data;
                 if let Some(at) = bad(data) {
@@ -124,19 +128,15 @@ impl Net {
     fn step(&mut self, i: usize, params: &mut Params) -> Result<()> {
         let start = self.times.is_some().then(Instant::now);
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         if let Action::Seed(value) = step.action {
             self.seed_diff(i, value);
         } else {
-            let mut held: Few<Param> = node
-                .params
-                .iter()
-                .map(|&id| mem::take(&mut params[id]))
-                .collect();
+            let mut held: Few<Param> = node.params.iter().map(|&id| params.lend(id)).collect();
             let mut run = Run {
                 step,
                 node,
-                values: &self.graph.values,
+                values: &self.run.values,
                 slots: &mut self.arena.slots,
                 workspace: &mut self.arena.workspace,
                 params: &mut held,
@@ -152,7 +152,7 @@ impl Net {
                 (Action::Pull | Action::Seed(_), _) => Ok(()),
             };
             for (&id, param) in node.params.iter().zip(held) {
-                params[id] = param;
+                params.take_back(id, param);
             }
             result.map_err(|error: Error| error.at(self.graph.place(step.node)))?;
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::plan::{Action, Buf, Draft, Keep, Slot};
 use crate::{
-    graph::{Graph, ValueId},
+    graph::{Graph, Value, ValueId},
     layer::{Layer, Role, Sharing},
 };
 
@@ -13,8 +13,60 @@ pub(super) struct Placed {
     pub(super) slots: Vec<usize>,
     pub(super) data: Vec<Slot>,
     pub(super) diff: Vec<Option<Slot>>,
-    pub(super) kept_data: Vec<bool>,
-    pub(super) kept_diff: Vec<bool>,
+}
+
+/// What stays readable after a pass, by value: see [`Keep`]. An earlier version of a blob is never kept for its data, a
+/// later one never for its diff, as in Caffe's shared buffer.
+pub(super) struct Kept {
+    pub(super) data: Vec<bool>,
+    pub(super) diff: Vec<bool>,
+}
+
+impl Kept {
+    /// For the graph as it was declared. `wanted` are blobs to keep besides.
+    pub(super) fn new(graph: &Graph, keep: Keep, wanted: &[String]) -> Self {
+        let mut data: Vec<bool> = graph
+            .values
+            .iter()
+            .map(|v| v.consumers.is_empty())
+            .collect();
+        let mut diff = vec![false; graph.values.len()];
+        for (value, _) in graph.losses() {
+            data[value.index()] = true;
+        }
+        for value in wanted.iter().filter_map(|name| graph.latest(name)) {
+            data[value.index()] = true;
+        }
+        if keep != Keep::Outputs {
+            let mut seen = HashSet::new();
+            for (kept, value) in data.iter_mut().zip(&graph.values).rev() {
+                *kept |= seen.insert(&value.name);
+            }
+        }
+        if keep == Keep::All {
+            for (kept, value) in diff.iter_mut().zip(&graph.values) {
+                *kept = value.needs_diff && value.version == 0;
+            }
+        }
+        Self { data, diff }
+    }
+
+    /// What no rewrite may lose: what is kept, and what is set from outside.
+    pub(super) fn pinned(&self, graph: &Graph) -> Vec<bool> {
+        let sources = graph.values.iter().map(|v| is_source(graph, v));
+        let pairs = self.data.iter().zip(&self.diff).zip(sources);
+        pairs
+            .map(|((&data, &diff), source)| data || diff || source)
+            .collect()
+    }
+}
+
+/// Whether a value comes from outside: an input or a record.
+fn is_source(graph: &Graph, value: &Value) -> bool {
+    matches!(
+        graph.node(value.producer).kind.role,
+        Role::Data | Role::Input
+    )
 }
 
 /// Buffers that are one: a union-find over data (`0..n`) and diffs (`n..2n`) of values.
@@ -48,12 +100,15 @@ impl Classes {
 /// A class lives from its first write to its last use; `PINNED` ones to the end of the pass.
 const PINNED: usize = usize::MAX;
 
+/// The slot of what has none.
+const NOWHERE: Slot = usize::MAX;
+
 /// Decides in-place steps (marked in `drafts`) and places every buffer.
 pub(super) fn place(
     graph: &Graph,
     layers: &[Box<dyn Layer>],
     drafts: &mut [Draft],
-    keep: Keep,
+    kept: &Kept,
 ) -> Placed {
     let n = graph.values.len();
     let mut classes = Classes {
@@ -61,7 +116,7 @@ pub(super) fn place(
         values: n,
     };
     for (i, node) in graph.nodes.iter().enumerate() {
-        if layers[i].traits().sharing == Sharing::Alias {
+        if !node.gone && layers[i].traits().sharing == Sharing::Alias {
             for &top in &node.tops {
                 classes.join(Buf::Data(node.bottoms[0]), Buf::Data(top));
             }
@@ -70,7 +125,6 @@ pub(super) fn place(
             }
         }
     }
-    let (kept_data, kept_diff) = kept(graph, keep);
     let mut last = vec![0usize; 2 * n];
     for (at, draft) in drafts.iter().enumerate() {
         for buf in draft.reads().chain(draft.writes()) {
@@ -79,46 +133,15 @@ pub(super) fn place(
     }
     for i in 0..n {
         let id = ValueId(i as u32);
-        let source = matches!(
-            graph.node(graph.value(id).producer).kind.role,
-            Role::Data | Role::Input
-        );
-        if kept_data[i] || source {
+        if kept.data[i] || is_source(graph, graph.value(id)) {
             last[classes.find(Buf::Data(id))] = PINNED;
         }
-        if kept_diff[i] {
+        if kept.diff[i] {
             last[classes.find(Buf::Diff(id))] = PINNED;
         }
     }
     go_in_place(graph, layers, drafts, &mut classes, &mut last);
-    assign(graph, drafts, &classes, &last, kept_data, kept_diff)
-}
-
-/// What stays readable: see [`Keep`]. An earlier version of a blob is never kept for its data, a later one never for
-/// its diff, as in Caffe's shared buffer.
-fn kept(graph: &Graph, keep: Keep) -> (Vec<bool>, Vec<bool>) {
-    let n = graph.values.len();
-    let mut data: Vec<bool> = graph
-        .values
-        .iter()
-        .map(|v| v.consumers.is_empty())
-        .collect();
-    let mut diff = vec![false; n];
-    for (value, _) in graph.losses() {
-        data[value.index()] = true;
-    }
-    if keep != Keep::Outputs {
-        let mut seen = HashSet::new();
-        for (kept, value) in data.iter_mut().zip(&graph.values).rev() {
-            *kept |= seen.insert(&value.name);
-        }
-    }
-    if keep == Keep::All {
-        for (kept, value) in diff.iter_mut().zip(&graph.values) {
-            *kept = value.needs_diff && value.version == 0;
-        }
-    }
-    (data, diff)
+    assign(graph, drafts, &classes, &last)
 }
 
 /// A step runs in place where its layer can and its input dies there.
@@ -154,14 +177,7 @@ fn go_in_place(
     }
 }
 
-fn assign(
-    graph: &Graph,
-    drafts: &[Draft],
-    classes: &Classes,
-    last: &[usize],
-    kept_data: Vec<bool>,
-    kept_diff: Vec<bool>,
-) -> Placed {
+fn assign(graph: &Graph, drafts: &[Draft], classes: &Classes, last: &[usize]) -> Placed {
     let n = graph.values.len();
     let mut need = vec![0usize; 2 * n];
     for (i, value) in graph.values.iter().enumerate() {
@@ -202,6 +218,9 @@ fn assign(
     }
     let data = (0..n)
         .map(|i| {
+            if graph.values[i].gone {
+                return NOWHERE;
+            }
             let class = classes.find(Buf::Data(ValueId(i as u32)));
             *of[class].get_or_insert_with(|| {
                 slots.push(need[class]);
@@ -218,13 +237,7 @@ fn assign(
                 .flatten()
         })
         .collect();
-    Placed {
-        slots,
-        data,
-        diff,
-        kept_data,
-        kept_diff,
-    }
+    Placed { slots, data, diff }
 }
 
 /// The smallest free slot that is large enough, else the largest free one, grown, else a new one.

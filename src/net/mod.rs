@@ -5,6 +5,7 @@ mod debug;
 mod exec;
 mod liveness;
 mod plan;
+mod prepack;
 #[cfg(test)]
 mod tests;
 
@@ -13,16 +14,21 @@ use std::{path::PathBuf, time::Duration};
 pub use arena::Arena;
 pub use plan::Keep;
 
+pub use crate::optimize::Level;
+
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer, TopInfo},
     graph::{self, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
     layer::{Layer, Role},
+    optimize::optimize,
     params::{ParamId, Params},
-    schema::NetParameter,
+    schema::{NetParameter, Phase},
     tensor::{Shape, Tensor, View},
 };
+use liveness::Kept;
 use plan::Plan;
+use prepack::Ready;
 
 /// How to make a net.
 #[derive(Clone, Default)]
@@ -35,6 +41,11 @@ pub struct NetOptions<'a> {
     pub backward: bool,
     /// Which blobs stay readable after a pass.
     pub keep: Keep,
+    /// Blobs that stay readable besides, by name.
+    pub wanted: &'a [String],
+    /// How far the net may be rewritten where it is in TEST and nothing in it runs backward. Blobs that stay readable
+    /// are never lost to it.
+    pub optimize: Level,
     /// Take the parameters of the layers of the same name from this net, as a test net does from its train net.
     pub share: Option<&'a Net>,
     /// Where the text stands, for errors.
@@ -63,11 +74,15 @@ pub struct StepTime {
 
 /// A net. Parameters are lent to it: see [`Params`].
 pub struct Net {
+    /// As it was declared.
     graph: Graph,
+    /// As it runs: the same numbers, some nodes and values gone.
+    run: Graph,
     layers: Vec<Box<dyn Layer>>,
     plan: Plan,
     arena: Arena,
-    keep: Keep,
+    kept: Kept,
+    ready: Ready,
     seed: u64,
     passes: u64,
     losses: Vec<(ValueId, f32)>,
@@ -111,14 +126,25 @@ impl Net {
             observer.on(&Event::LayerSkipped { why });
         }
         observer.on(&Event::NetInit { net: &kept });
+        let kept = Kept::new(&graph, options.keep, options.wanted);
+        let backward = graph.nodes.iter().any(|n| n.needs_backward);
+        let (mut run, mut layers) = (graph.clone(), layers);
+        let level = match graph.phase {
+            Phase::Test if !backward && !net.debug_info() => options.optimize,
+            _ => Level::Off,
+        };
+        let pinned = kept.pinned(&graph);
+        let fused = optimize(&mut run, &mut layers, &pinned, level)?;
         let losses = graph.losses().collect();
         let mut made = Self {
             plan: Plan::default(),
             arena: Arena::default(),
             fed_diffs: vec![None; graph.values.len()],
             graph,
+            run,
             layers,
-            keep: options.keep,
+            kept,
+            ready: Ready::new(backward),
             seed: options.seed,
             passes: 0,
             losses,
@@ -127,13 +153,16 @@ impl Net {
         };
         made.replan()?;
         made.announce(params, &learns, observer);
+        if !fused.is_empty() {
+            observer.on(&Event::Fused { summary: &fused });
+        }
         Ok(made)
     }
 
     /// Plans buffers for the current shapes.
     fn replan(&mut self) -> Result<()> {
-        self.plan = plan::plan(&self.graph, &self.layers, self.keep);
-        plan::verify(&self.graph, &self.layers, &self.plan)
+        self.plan = plan::plan(&self.run, &self.layers, &self.kept);
+        plan::verify(&self.run, &self.layers, &self.plan)
             .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
         self.arena.fit(&self.plan.slots, self.plan.workspace);
         if self.times.is_some() {
@@ -269,7 +298,7 @@ impl Net {
     /// The data of a blob: what its last layer left. `None` where there is no such blob or [`Keep`] let it go.
     pub fn blob(&self, name: &str) -> Option<View<'_>> {
         let id = self.graph.latest(name)?;
-        self.plan.kept_data[id.index()]
+        self.kept.data[id.index()]
             .then(|| self.data_of(id))
             .or_else(|| {
                 let kind = self.graph.node(self.graph.value(id).producer).kind;
@@ -280,7 +309,7 @@ impl Net {
     /// The gradient by a blob as its first layer made it. `None` where there is none or [`Keep`] let it go.
     pub fn diff(&self, name: &str) -> Option<View<'_>> {
         let id = self.graph.first(name)?;
-        if !self.plan.kept_diff[id.index()] {
+        if !self.kept.diff[id.index()] {
             return None;
         }
         let shape = &self.graph.value(id).shape;
@@ -406,6 +435,10 @@ impl Net {
 
     fn reshape(&mut self, changed: &[(ValueId, Shape)]) -> Result<()> {
         graph::reshape(&mut self.graph, &mut self.layers, changed)?;
+        for (run, value) in self.run.values.iter_mut().zip(&self.graph.values) {
+            run.shape.clone_from(&value.shape);
+        }
+        self.ready.reshaped();
         self.replan()
     }
 

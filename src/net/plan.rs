@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::liveness;
+use super::liveness::{self, Kept};
 use crate::{
     graph::{Graph, NodeId, ValueId},
     layer::{Layer, Role, Sharing},
@@ -76,12 +76,12 @@ pub(super) struct Plan {
     pub(super) data: Vec<Slot>,
     /// The slot of each value's diff, where it has one.
     pub(super) diff: Vec<Option<Slot>>,
-    /// Whether a value's data is still in its slot after a pass.
-    pub(super) kept_data: Vec<bool>,
-    /// Whether a value's diff is.
-    pub(super) kept_diff: Vec<bool>,
+    /// What is still in its slot after a pass.
+    pub(super) kept: Vec<Buf>,
     /// Scratch floats.
     pub(super) workspace: usize,
+    /// Forward changes parameters.
+    pub(super) writes_params: bool,
 }
 
 /// A step before slots are known: what it reads and writes.
@@ -125,6 +125,7 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
     for (i, node) in graph.nodes.iter().enumerate() {
         let id = NodeId(i as u32);
         let action = match node.kind.role {
+            _ if node.gone => continue,
             Role::Input => continue,
             Role::Data => Action::Pull,
             _ if layers[i].traits().sharing == Sharing::Alias => continue,
@@ -184,9 +185,9 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
 }
 
 /// Plans a graph.
-pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan {
+pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Plan {
     let mut drafts = draft(graph, layers);
-    let placed = liveness::place(graph, layers, &mut drafts, keep);
+    let placed = liveness::place(graph, layers, &mut drafts, kept);
     let slot = |buf: &Option<Buf>| {
         buf.map(|buf| match buf {
             Buf::Data(v) => placed.data[v.index()],
@@ -215,13 +216,22 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan
         slots: placed.slots,
         data: placed.data,
         diff: placed.diff,
-        kept_data: placed.kept_data,
-        kept_diff: placed.kept_diff,
+        kept: (0..graph.values.len())
+            .map(|i| (i, ValueId(i as u32)))
+            .flat_map(|(i, id)| {
+                let data = kept.data[i].then_some(Buf::Data(id));
+                data.into_iter()
+                    .chain(kept.diff[i].then_some(Buf::Diff(id)))
+            })
+            .collect(),
         workspace: layers
             .iter()
-            .map(|l| l.traits().workspace)
+            .zip(&graph.nodes)
+            .filter(|(_, node)| !node.gone)
+            .map(|(l, _)| l.traits().workspace)
             .max()
             .unwrap_or(0),
+        writes_params: layers.iter().any(|l| l.traits().writes_params),
     }
 }
 
@@ -287,18 +297,13 @@ pub(super) fn verify(graph: &Graph, layers: &[Box<dyn Layer>], plan: &Plan) -> R
             holds[slot] = Some(source(buf));
         }
     }
-    for i in 0..graph.values.len() {
-        let id = ValueId(i as u32);
-        for (kept, buf) in [
-            (plan.kept_data[i], Buf::Data(id)),
-            (plan.kept_diff[i], Buf::Diff(id)),
-        ] {
-            if kept && holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
-                return Err(format!(
-                    "{buf:?} '{}' should be kept but is gone",
-                    graph.value(id).name
-                ));
-            }
+    for &buf in &plan.kept {
+        if holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
+            let (Buf::Data(v) | Buf::Diff(v)) = buf;
+            return Err(format!(
+                "{buf:?} '{}' should be kept but is gone",
+                graph.value(v).name
+            ));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 use super::strips::{Axis, cut, join};
 use crate::{
     error::{Error, Result},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Traits},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -15,6 +15,8 @@ pub(super) const TYPE: LayerType = LayerType::new("Concat", |def| Ok(Box::new(Co
 
 struct Concat {
     axis: Axis,
+    /// How many bottoms there are.
+    parts: usize,
     /// For each bottom, how many values of a row of y are its own.
     runs: Vec<usize>,
 }
@@ -25,6 +27,7 @@ impl Concat {
         let old = ("concat_dim", param.concat_dim);
         Ok(Self {
             axis: Axis::new(def, "concat_param", param.axis, old)?,
+            parts: def.param.bottom.len(),
             runs: Vec::new(),
         })
     }
@@ -51,13 +54,17 @@ impl Layer for Concat {
 
     fn traits(&self) -> Traits {
         Traits {
-            sharing: if self.runs.len() == 1 {
+            sharing: if self.parts == 1 {
                 Sharing::Alias
             } else {
                 Sharing::Separate
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.parts == 1).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -7,7 +7,7 @@
 use super::strips::{Axis, cut, join};
 use crate::{
     error::{Error, Result},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Traits},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -106,6 +106,10 @@ impl Layer for Slice {
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.tops == 1).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -13,9 +13,12 @@ use crate::{
     error::{Error, Result},
     kernels::{
         conv::{self, ConvParams, ConvShape},
-        gemm::Act,
+        finish,
     },
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Setup, Traits},
+    layer::{
+        Act, Arity, Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Setup,
+        Tail, Taken, Traits,
+    },
     schema::ConvolutionParameter,
     tensor::Shape,
 };
@@ -28,6 +31,8 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
         weights: Shape::default(),
         batch: 0,
         bottoms: 0,
+        taken: Taken::default(),
+        folded: Folded::default(),
     }))
 })
 .arity(Arity::AtLeast(1), Arity::LikeBottoms);
@@ -40,6 +45,8 @@ struct Convolution {
     weights: Shape,
     batch: usize,
     bottoms: usize,
+    taken: Taken,
+    folded: Folded,
 }
 
 impl Convolution {
@@ -132,17 +139,43 @@ impl Layer for Convolution {
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads::BOTTOMS,
-            workspace: conv::workspace_len(self.sizes(), self.batch),
+            workspace: if self.def.backward {
+                conv::workspace_len(self.sizes(), self.batch)
+            } else {
+                conv::forward_workspace_len(self.sizes(), self.batch)
+            },
             ..Traits::default()
         }
     }
 
+    fn absorb(&mut self, tail: Tail) -> bool {
+        match tail {
+            Tail::Affine => self.param.axis() == 1 && self.taken.take(tail),
+            Tail::Sum => self.bottoms == 1 && self.taken.take(tail),
+            Tail::Act(_) => self.taken.take(tail),
+            Tail::Identity => false,
+        }
+    }
+
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        self.folded.fold(io, false);
+        Ok(io.then.is_some())
+    }
+
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let w = &io.params[0].value.data;
-        let bias = io.params.get(1).map(|b| &b.value.data[..]);
+        let (w, bias) = if self.taken.affine {
+            (&self.folded.weights, Some(&self.folded.bias[..]))
+        } else {
+            let bias = io.params.get(1).map(|b| &b.value.data[..]);
+            (&io.params[0].value.data, bias)
+        };
+        let Taken { sum, act, .. } = self.taken;
+        let first = if sum { Act::None } else { act };
         for (x, y) in io.bottoms.iter().zip(io.tops.iter_mut()) {
-            let end = (bias, Act::None);
-            conv::forward(self.sizes(), x.data, w, end, y.data, io.workspace);
+            conv::forward(self.sizes(), x.data, w, (bias, first), y.data, io.workspace);
+        }
+        if let (true, [_, residual]) = (sum, io.bottoms) {
+            finish::add_activate(io.tops[0].data, residual.data, act);
         }
         Ok(())
     }
