@@ -164,6 +164,12 @@ pub enum Sharing {
     /// Every top *is* the bottom under its own shape: no forward step. With one top, backward is free too; with more
     /// (Split), backward sums.
     Alias,
+    /// As the shapes are now, the top is the bottoms one after the other: where they can be made in their places, there
+    /// is no forward step. For nets that only run forward; others see [`Sharing::Separate`].
+    Gather,
+    /// As the shapes are now, the tops are pieces of the bottom, one after the other: no forward step in nets that only
+    /// run forward; others see [`Sharing::Separate`].
+    Scatter,
 }
 
 /// Data that backward reads.

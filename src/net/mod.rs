@@ -1,8 +1,10 @@
 //! A net that runs: graph, layers, plan and arena together, and access to its blobs by name.
 
 mod arena;
+mod classes;
 mod debug;
 mod exec;
+mod law;
 mod liveness;
 mod plan;
 mod prepack;
@@ -27,7 +29,7 @@ use crate::{
     tensor::{Shape, Tensor, View},
 };
 use liveness::Kept;
-use plan::Plan;
+use plan::{Place, Plan};
 use prepack::Ready;
 
 /// How to make a net.
@@ -162,7 +164,7 @@ impl Net {
     /// Plans buffers for the current shapes.
     fn replan(&mut self) -> Result<()> {
         self.plan = plan::plan(&self.run, &self.layers, &self.kept);
-        plan::verify(&self.run, &self.layers, &self.plan)
+        law::verify(&self.run, &self.layers, &self.plan)
             .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
         self.arena.fit(&self.plan.slots, self.plan.workspace);
         if self.times.is_some() {
@@ -288,10 +290,14 @@ impl Net {
     }
 
     fn data_of(&self, id: ValueId) -> View<'_> {
-        let value = self.graph.value(id);
+        self.view_at(id, self.plan.data[id.index()])
+    }
+
+    fn view_at(&self, id: ValueId, place: Place) -> View<'_> {
+        let shape = &self.graph.value(id).shape;
         View {
-            shape: &value.shape,
-            data: &self.arena.slots[self.plan.data[id.index()]][..value.shape.count()],
+            shape,
+            data: &self.arena.slots[place.slot][place.range(shape.count())],
         }
     }
 
@@ -312,12 +318,7 @@ impl Net {
         if !self.kept.diff[id.index()] {
             return None;
         }
-        let shape = &self.graph.value(id).shape;
-        let slot = self.plan.diff[id.index()]?;
-        Some(View {
-            shape,
-            data: &self.arena.slots[slot][..shape.count()],
-        })
+        Some(self.view_at(id, self.plan.diff[id.index()]?))
     }
 
     /// The names of all blobs, each once, in the order of the net.
@@ -364,8 +365,9 @@ impl Net {
             return Err(error);
         }
         for (id, (_, tensor)) in ids.into_iter().zip(inputs) {
-            let slot = self.plan.data[id.index()];
-            self.arena.slots[slot][..tensor.data.len()].copy_from_slice(&tensor.data);
+            let place = self.plan.data[id.index()];
+            self.arena.slots[place.slot][place.range(tensor.data.len())]
+                .copy_from_slice(&tensor.data);
         }
         Ok(())
     }
@@ -392,7 +394,7 @@ impl Net {
             .nodes
             .iter()
             .filter(|n| n.kind.role == Role::Input)
-            .flat_map(|n| n.tops.iter().map(|t| self.plan.data[t.index()]))
+            .flat_map(|n| n.tops.iter().map(|t| self.plan.data[t.index()].slot))
             .collect();
         for (slot, data) in self.arena.slots.iter_mut().enumerate() {
             if !inputs.contains(&slot) {

@@ -1,5 +1,7 @@
 //! What runs when, and in which buffers: one schedule of forward and backward, settled before the first pass.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::liveness::{self, Kept};
@@ -26,6 +28,21 @@ pub(super) enum Buf {
 /// A buffer of the arena.
 pub(super) type Slot = usize;
 
+/// Where in the arena a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) slot: Slot,
+    /// Floats of the slot before it.
+    pub(super) offset: usize,
+}
+
+impl Place {
+    /// The floats of a value of `count` elements.
+    pub(super) fn range(self, count: usize) -> Range<usize> {
+        self.offset..self.offset + count
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -44,12 +61,12 @@ pub(super) enum Action {
 pub(super) struct Step {
     pub(super) node: NodeId,
     pub(super) action: Action,
-    /// Bottom and top (or their diffs) are one slot.
+    /// Bottom and top (or their diffs) are one place.
     pub(super) in_place: bool,
-    pub(super) bottoms: Few<Option<Slot>>,
-    pub(super) tops: Few<Option<Slot>>,
-    pub(super) bottom_diffs: Few<Option<Slot>>,
-    pub(super) top_diffs: Few<Option<Slot>>,
+    pub(super) bottoms: Few<Option<Place>>,
+    pub(super) tops: Few<Option<Place>>,
+    pub(super) bottom_diffs: Few<Option<Place>>,
+    pub(super) top_diffs: Few<Option<Place>>,
 }
 
 /// What stays readable after a pass.
@@ -72,11 +89,11 @@ pub(super) struct Plan {
     pub(super) backward_from: usize,
     /// Floats of each slot.
     pub(super) slots: Vec<usize>,
-    /// The slot of each value's data.
-    pub(super) data: Vec<Slot>,
-    /// The slot of each value's diff, where it has one.
-    pub(super) diff: Vec<Option<Slot>>,
-    /// What is still in its slot after a pass.
+    /// The place of each value's data.
+    pub(super) data: Vec<Place>,
+    /// The place of each value's diff, where it has one.
+    pub(super) diff: Vec<Option<Place>>,
+    /// What is still in its place after a pass.
     pub(super) kept: Vec<Buf>,
     /// Scratch floats.
     pub(super) workspace: usize,
@@ -188,10 +205,10 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
 pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Plan {
     let mut drafts = draft(graph, layers);
     let placed = liveness::place(graph, layers, &mut drafts, kept);
-    let slot = |buf: &Option<Buf>| {
+    let place = |buf: &Option<Buf>| {
         buf.map(|buf| match buf {
             Buf::Data(v) => placed.data[v.index()],
-            Buf::Diff(v) => placed.diff[v.index()].expect("a planned diff has a slot"),
+            Buf::Diff(v) => placed.diff[v.index()].expect("a planned diff has a place"),
         })
     };
     let steps: Vec<Step> = drafts
@@ -200,10 +217,10 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Pla
             node: d.node,
             action: d.action,
             in_place: d.in_place,
-            bottoms: d.bottoms.iter().map(slot).collect(),
-            tops: d.tops.iter().map(slot).collect(),
-            bottom_diffs: d.bottom_diffs.iter().map(slot).collect(),
-            top_diffs: d.top_diffs.iter().map(slot).collect(),
+            bottoms: d.bottoms.iter().map(place).collect(),
+            tops: d.tops.iter().map(place).collect(),
+            bottom_diffs: d.bottom_diffs.iter().map(place).collect(),
+            top_diffs: d.top_diffs.iter().map(place).collect(),
         })
         .collect();
     let backward_from = steps
@@ -233,78 +250,4 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Pla
             .unwrap_or(0),
         writes_params: layers.iter().any(|l| l.traits().writes_params),
     }
-}
-
-/// Checks the law of plans by playing the schedule: whatever a step reads is what was last written under that name,
-/// and kept buffers are still there at the end. Knows nothing of how slots were chosen.
-///
-/// # Errors
-/// The first breach, in words; it means a fault of this library.
-pub(super) fn verify(graph: &Graph, layers: &[Box<dyn Layer>], plan: &Plan) -> Result<(), String> {
-    // The value whose data an aliased value really is.
-    let source = |buf: Buf| {
-        let mut buf = buf;
-        loop {
-            let next = match buf {
-                Buf::Data(v) => {
-                    let node = graph.node(graph.value(v).producer);
-                    (layers[graph.value(v).producer.index()].traits().sharing == Sharing::Alias)
-                        .then(|| Buf::Data(node.bottoms[0]))
-                }
-                Buf::Diff(v) => graph.value(v).consumers.first().and_then(|&(reader, _)| {
-                    let node = graph.node(reader);
-                    (layers[reader.index()].traits().sharing == Sharing::Alias
-                        && node.tops.len() == 1)
-                        .then(|| Buf::Diff(node.tops[0]))
-                }),
-            };
-            match next {
-                Some(next) => buf = next,
-                None => return buf,
-            }
-        }
-    };
-    let mut holds: Vec<Option<Buf>> = vec![None; plan.slots.len()];
-    for node in &graph.nodes {
-        if node.kind.role == Role::Input {
-            for &top in &node.tops {
-                holds[plan.data[top.index()]] = Some(Buf::Data(top));
-            }
-        }
-    }
-    let slot_of = |buf: Buf| match buf {
-        Buf::Data(v) => plan.data[v.index()],
-        Buf::Diff(v) => plan.diff[v.index()].unwrap_or(usize::MAX),
-    };
-    let count = |buf: Buf| match buf {
-        Buf::Data(v) | Buf::Diff(v) => graph.value(v).shape.count(),
-    };
-    for draft in draft(graph, layers) {
-        let name = &graph.node(draft.node).name;
-        for buf in draft.reads() {
-            if holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
-                return Err(format!(
-                    "{:?} of '{name}' reads {buf:?}, which is gone",
-                    draft.action
-                ));
-            }
-        }
-        for buf in draft.writes() {
-            let slot = slot_of(buf);
-            if plan.slots.get(slot).is_none_or(|&n| n < count(buf)) {
-                return Err(format!("slot {slot} is too small for {buf:?} of '{name}'"));
-            }
-            holds[slot] = Some(source(buf));
-        }
-    }
-    for &buf in &plan.kept {
-        if holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
-            let (Buf::Data(v) | Buf::Diff(v)) = buf;
-            return Err(format!(
-                "{buf:?} '{}' should be kept but is gone",
-                graph.value(v).name
-            ));
-        }
-    }
-    Ok(())
 }

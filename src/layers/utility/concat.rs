@@ -19,6 +19,8 @@ struct Concat {
     parts: usize,
     /// For each bottom, how many values of a row of y are its own.
     runs: Vec<usize>,
+    /// y has one row.
+    one_row: bool,
 }
 
 impl Concat {
@@ -29,6 +31,7 @@ impl Concat {
             axis: Axis::new(def, "concat_param", param.axis, old)?,
             parts: def.param.bottom.len(),
             runs: Vec::new(),
+            one_row: false,
         })
     }
 }
@@ -49,15 +52,16 @@ impl Layer for Concat {
             y[axis] += x.dims()[axis];
         }
         self.runs = bottoms.iter().map(|x| x.count_from(axis)).collect();
+        self.one_row = bottoms[0].count_range(0, axis) == 1;
         Ok(vec![Shape::new(&y)])
     }
 
     fn traits(&self) -> Traits {
         Traits {
-            sharing: if self.parts == 1 {
-                Sharing::Alias
-            } else {
-                Sharing::Separate
+            sharing: match self.parts {
+                1 => Sharing::Alias,
+                _ if self.one_row => Sharing::Gather,
+                _ => Sharing::Separate,
             },
             ..Traits::default()
         }
