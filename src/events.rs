@@ -79,6 +79,11 @@ pub enum Event<'a> {
         /// Floats that one buffer a blob would have taken.
         naive_floats: usize,
     },
+    /// Layers of a net that only runs forward became one.
+    Fused {
+        /// Which, in words.
+        summary: &'a str,
+    },
     /// A solver starts from this message.
     SolverInit {
         /// The message.

@@ -120,6 +120,7 @@ pub mod model_io;
 pub mod nearest;
 pub mod net;
 pub mod number;
+pub mod optimize;
 pub mod params;
 pub mod report;
 pub mod rng;

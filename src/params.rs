@@ -2,7 +2,11 @@
 //!
 //! Sharing is two nodes that hold one [`ParamId`]; a test net holds the ids of the train net's parameters.
 
-use std::ops::{Index, IndexMut};
+use std::{
+    mem,
+    ops::{Index, IndexMut},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::tensor::Tensor;
 
@@ -40,7 +44,10 @@ impl ParamId {
 
 /// The store.
 #[derive(Clone, Debug, Default)]
-pub struct Params(Vec<Param>);
+pub struct Params {
+    all: Vec<Param>,
+    stamp: u64,
+}
 
 impl Params {
     /// An empty store.
@@ -50,38 +57,85 @@ impl Params {
 
     /// Adds a parameter.
     pub fn push(&mut self, param: Param) -> ParamId {
-        let id = ParamId(u32::try_from(self.0.len()).expect("fewer than 2^32 parameters"));
-        self.0.push(param);
+        let id = ParamId(u32::try_from(self.all.len()).expect("fewer than 2^32 parameters"));
+        self.all.push(param);
+        self.touch();
         id
     }
 
     /// How many parameters there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Sets every gradient to zero.
     pub fn clear_grads(&mut self) {
-        for param in &mut self.0 {
+        for param in &mut self.all {
             param.grad.fill(0.0);
         }
+    }
+
+    /// Names what the values are now: a number that no other content of any store has had. It changes with every access
+    /// that may change a value; a clone keeps it.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// Says that values may have changed.
+    pub(crate) fn touch(&mut self) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        self.stamp = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+
+    /// Hands a parameter out; whoever changes its value without [`Params::touch`] breaks the stamp.
+    pub(crate) fn lend(&mut self, id: ParamId) -> Param {
+        mem::take(&mut self.all[id.index()])
+    }
+
+    /// Takes it back.
+    pub(crate) fn take_back(&mut self, id: ParamId, param: Param) {
+        self.all[id.index()] = param;
     }
 }
 
 impl Index<ParamId> for Params {
     type Output = Param;
     fn index(&self, id: ParamId) -> &Param {
-        &self.0[id.index()]
+        &self.all[id.index()]
     }
 }
 
 impl IndexMut<ParamId> for Params {
     fn index_mut(&mut self, id: ParamId) -> &mut Param {
-        &mut self.0[id.index()]
+        self.touch();
+        &mut self.all[id.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stamp_follows_the_values() {
+        let mut params = Params::new();
+        let id = params.push(Param::default());
+        let first = params.stamp();
+        let copy = params.clone();
+        params.clear_grads();
+        let lent = params.lend(id);
+        params.take_back(id, lent);
+        assert_eq!(params.stamp(), first);
+        params[id].lr_mult = 2.0;
+        assert_ne!(params.stamp(), first);
+        assert_eq!(copy.stamp(), first);
+        let mut other = Params::new();
+        other.push(Param::default());
+        assert_ne!(other.stamp(), first);
     }
 }

@@ -22,8 +22,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("filler", &["schema", "tensor", "rng", "error"]),
     (
         "layer",
-        &["schema", "tensor", "params", "filler", "rng", "error"],
+        // Kernels: the activation that a layer may absorb is the one that they apply.
+        &[
+            "schema", "tensor", "params", "filler", "rng", "error", "kernels",
+        ],
     ),
+    ("optimize", &["graph", "layer", "params", "error"]),
     (
         "feed",
         &[
@@ -45,7 +49,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "graph", "number", "layer", "params", "tensor", "rng", "schema", "events", "error",
+            "graph", "number", "layer", "optimize", "params", "tensor", "rng", "schema", "events",
+            "error",
         ],
     ),
     (

@@ -5,6 +5,7 @@ mod cli;
 mod golden;
 mod laws;
 mod layering;
+mod optimize;
 mod prototxt;
 mod runs;
 mod solver;

@@ -61,6 +61,8 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         own_state: true,
         backward: true,
         keep: Keep::All,
+        wanted: Vec::new(),
+        frozen: false,
     };
     let Loaded {
         mut net,

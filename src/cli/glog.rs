@@ -145,6 +145,9 @@ impl<W: Write> Observer for Glog<W> {
                 &format!("This network produces output {blob}"),
             ),
             Event::NetReady { .. } => self.info("net.cpp:257", "Network initialization done."),
+            Event::Fused { summary } => {
+                self.info("cortado:1", &format!("Rewritten for TEST: {summary}"));
+            }
             Event::SolverInit { solver } => {
                 self.display = solver.display();
                 let text = text::print("SolverParameter", solver);

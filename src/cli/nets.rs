@@ -12,7 +12,7 @@ use crate::{
     graph,
     load::{self, LoadOptions},
     model_io::caffemodel,
-    net::{Keep, Net, NetOptions},
+    net::{Keep, Level, Net, NetOptions},
     params::Params,
     schema::{NetState, Phase},
 };
@@ -37,6 +37,10 @@ pub(crate) const SEED: Flag = Flag::value(
     "N",
     "Names the random numbers of fillers and Dropout (default 0)",
 );
+pub(crate) const EXACT: Flag = Flag::switch(
+    "exact",
+    "Do not fold BatchNorm and Scale into the weights before them: slower, and rounded as Caffe rounds",
+);
 
 /// How a command wants its net.
 pub(crate) struct Wish {
@@ -46,6 +50,10 @@ pub(crate) struct Wish {
     pub(crate) own_state: bool,
     pub(crate) backward: bool,
     pub(crate) keep: Keep,
+    /// Blobs that stay readable besides.
+    pub(crate) wanted: Vec<String>,
+    /// Nobody looks at the weights again, or changes them.
+    pub(crate) frozen: bool,
 }
 
 /// A net with its parameters.
@@ -68,7 +76,7 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
     };
     file.net.state = Some(graph::state_of(&file.net, wish.phase, Some(&over)));
     let mut params = Params::new();
-    let net = Net::new(
+    let mut net = Net::new(
         &file.net,
         &mut params,
         &NetOptions {
@@ -76,6 +84,12 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
             seed: args.number("seed")?.unwrap_or(0),
             backward: wish.backward,
             keep: wish.keep,
+            wanted: &wish.wanted,
+            optimize: if args.switch("exact") {
+                Level::Exact
+            } else {
+                Level::Fold
+            },
             share: None,
             locate: Some(&|index, field| file.place(index, field)),
         },
@@ -91,6 +105,9 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
             ignored: &report.ignored,
             untouched: &report.untouched,
         });
+    }
+    if wish.frozen {
+        net.freeze(&mut params)?;
     }
     Ok(Loaded { net, params })
 }

@@ -25,6 +25,7 @@ pub(super) const COMMAND: Command = Command {
         nets::LEVEL,
         nets::STAGE,
         nets::SEED,
+        nets::EXACT,
     ],
     examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100",
     run,
@@ -51,6 +52,8 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         own_state: false,
         backward: false,
         keep: Keep::Outputs,
+        wanted: Vec::new(),
+        frozen: true,
     };
     let Loaded {
         mut net,

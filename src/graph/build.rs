@@ -144,6 +144,9 @@ fn node(
         params: Vec::new(),
         loss_weights,
         needs_backward: false,
+        absorbed: Vec::new(),
+        extra: 0,
+        gone: false,
         def,
     })
 }
@@ -179,6 +182,7 @@ fn add(
             consumers: Vec::new(),
             needs_diff: false,
             seeded: false,
+            gone: false,
         });
         node.tops.push(value);
     }

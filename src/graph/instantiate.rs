@@ -53,13 +53,12 @@ pub struct Built {
 /// With the layer's place, for whatever does not fit.
 pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>) -> Result<Built> {
     let (kept, origins, skipped) = filter(net)?;
-    let phase = kept
-        .state
-        .as_ref()
-        .map_or_else(Default::default, |s| s.phase());
+    // Without a state the net is in TEST, for its rules and for its layers.
+    let phase = kept.state.clone().unwrap_or_default().phase();
     let def = |param: &LayerParameter| LayerDef {
         param: param.clone(),
         phase,
+        backward: options.backward,
         root: options.root.clone(),
         seed: options.seed,
         index: 0,

@@ -69,6 +69,12 @@ pub struct Node {
     pub needs_backward: bool,
     /// Which bottoms get a gradient.
     pub bottom_backward: Vec<bool>,
+    /// Nodes whose work this one does too, in their order. Their further bottoms stand behind its own.
+    pub absorbed: Vec<NodeId>,
+    /// How many bottoms came with absorbed nodes.
+    pub extra: usize,
+    /// Nothing is left to do: another node does the work, or there was none. No bottoms, no tops.
+    pub gone: bool,
 }
 
 /// A blob as one layer left it.
@@ -88,6 +94,8 @@ pub struct Value {
     pub needs_diff: bool,
     /// Whether backward starts here: nobody reads it, and it counts in the loss or every gradient is wanted.
     pub seeded: bool,
+    /// Nobody makes it: it only stood between nodes that are one now.
+    pub gone: bool,
 }
 
 /// The graph.
@@ -136,7 +144,7 @@ impl Graph {
     pub fn outputs(&self) -> Vec<ValueId> {
         let mut outputs: Vec<ValueId> = (0..self.values.len() as u32)
             .map(ValueId)
-            .filter(|&v| self.value(v).consumers.is_empty())
+            .filter(|&v| self.value(v).consumers.is_empty() && !self.value(v).gone)
             .collect();
         outputs.sort_by(|&a, &b| self.value(a).name.cmp(&self.value(b).name));
         outputs

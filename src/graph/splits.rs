@@ -48,6 +48,7 @@ pub(super) fn insert_splits(
                     consumers: Vec::new(),
                     needs_diff: false,
                     seeded: false,
+                    gone: false,
                 });
                 split.def.param.top.push(format!("{name}_{k}"));
                 split.tops.push(value);
@@ -115,5 +116,8 @@ fn split_node(
         loss_weights: Vec::new(),
         needs_backward: false,
         bottom_backward: vec![false],
+        absorbed: Vec::new(),
+        extra: 0,
+        gone: false,
     })
 }

@@ -29,6 +29,15 @@ pub fn verify(graph: &Graph) -> Result<(), String> {
             }
         }
         let (n, m) = (node.bottoms.len(), node.tops.len());
+        if node.gone {
+            if n + m > 0 {
+                return Err(format!("'{}' is gone but wired", node.name));
+            }
+            continue;
+        }
+        let Some(n) = n.checked_sub(node.extra) else {
+            return Err(format!("'{}' has fewer bottoms than came to it", node.name));
+        };
         if !node.kind.bottoms.allows(n, n) || !node.kind.tops.allows(m, n) {
             return Err(format!("'{}' has {n} bottoms and {m} tops", node.name));
         }
@@ -49,11 +58,18 @@ pub fn verify(graph: &Graph) -> Result<(), String> {
             }
         }
     }
-    if let Some(i) = made.iter().position(|&n| n != 1) {
+    if let Some(i) = (0..made.len()).find(|&i| made[i] != u32::from(!graph.values[i].gone)) {
         return Err(format!(
             "'{}' has {} producers",
             graph.values[i].name, made[i]
         ));
+    }
+    if let Some(v) = graph
+        .values
+        .iter()
+        .find(|v| v.gone && !v.consumers.is_empty())
+    {
+        return Err(format!("'{}' is gone but read", v.name));
     }
     if let Some(v) = graph.values.iter().find(|v| v.consumers.len() > 1) {
         return Err(format!("'{}' has {} consumers", v.name, v.consumers.len()));

@@ -6,6 +6,7 @@
 
 pub mod channelwise;
 pub mod conv;
+pub mod finish;
 pub mod gemm;
 pub mod lrn;
 pub mod map;

@@ -14,6 +14,8 @@ pub struct LayerDef {
     pub param: LayerParameter,
     /// TRAIN or TEST.
     pub phase: Phase,
+    /// Whether the net is made to run backward; without it a layer need keep nothing for that.
+    pub backward: bool,
     /// Relative paths in the message start here; empty means the working directory.
     pub root: PathBuf,
     /// The seed of the run.

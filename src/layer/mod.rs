@@ -6,6 +6,7 @@
 //! are *accumulated* (`+=`).
 
 mod def;
+mod fuse;
 mod io;
 mod kind;
 #[cfg(test)]
@@ -13,11 +14,13 @@ pub(crate) mod testing;
 
 pub use crate::rng::Rng;
 pub use def::LayerDef;
+pub use fuse::{Act, Affine, Folded, Prepack, Tail, Taken};
 pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};
 pub use kind::{Arity, LayerType, Role};
 
 use crate::{
     error::{Error, Result},
+    params::Param,
     tensor::Shape,
 };
 
@@ -100,6 +103,36 @@ pub trait Layer: Send {
         Ok(())
     }
 
+    /// In a net that only runs forward: what this layer does to its bottom, if the layer before could do it. Settled by
+    /// the definition alone.
+    fn tail(&self) -> Option<Tail> {
+        None
+    }
+
+    /// The factors and shifts of [`Tail::Affine`], for these parameters.
+    fn affine(&self, params: &[Param]) -> Option<Affine> {
+        let _ = params;
+        None
+    }
+
+    /// Takes over the work of the layer behind, from the next `forward` on; `false` where it cannot. With [`Tail::Sum`]
+    /// one more bottom comes last.
+    fn absorb(&mut self, tail: Tail) -> bool {
+        let _ = tail;
+        false
+    }
+
+    /// In a net that only runs forward, before the first pass and whenever parameters or shapes have changed: derives
+    /// from the parameters what forward needs. `true` where forward reads the parameters no more, for any shapes to come:
+    /// then final ones may be dropped.
+    ///
+    /// # Errors
+    /// Where the parameters make no sense.
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        let _ = io;
+        Ok(false)
+    }
+
     /// Floating-point operations of one forward pass at the current shapes; a multiply-add counts as two. 0 = not worth
     /// telling.
     fn flops(&self) -> u64 {
@@ -116,6 +149,8 @@ pub struct Traits {
     pub backward_reads: Reads,
     /// Scratch floats that forward and backward ask for; lent by the executor, contents undefined.
     pub workspace: usize,
+    /// Forward changes parameters: running statistics.
+    pub writes_params: bool,
 }
 
 /// How top and bottom may share a buffer.
@@ -129,6 +164,12 @@ pub enum Sharing {
     /// Every top *is* the bottom under its own shape: no forward step. With one top, backward is free too; with more
     /// (Split), backward sums.
     Alias,
+    /// As the shapes are now, the top is the bottoms one after the other: where they can be made in their places, there
+    /// is no forward step. For nets that only run forward; others see [`Sharing::Separate`].
+    Gather,
+    /// As the shapes are now, the tops are pieces of the bottom, one after the other: no forward step in nets that only
+    /// run forward; others see [`Sharing::Separate`].
+    Scatter,
 }
 
 /// Data that backward reads.

@@ -102,6 +102,7 @@ impl Bench {
         let mut layer = (kind.build)(&LayerDef {
             param,
             phase,
+            backward: true,
             root: std::path::PathBuf::new(),
             seed: SEED,
             index: 0,

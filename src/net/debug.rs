@@ -1,6 +1,6 @@
 //! The lines of `debug_info`: mean absolute values of everything that flows, in Caffe's words.
 
-use super::{Net, plan::Slot};
+use super::{Net, plan::Place};
 use crate::{graph::ValueId, number::g, params::Params};
 
 fn mean_abs(data: &[f32]) -> f32 {
@@ -11,8 +11,9 @@ fn mean_abs(data: &[f32]) -> f32 {
 }
 
 impl Net {
-    fn slot_mean(&self, value: ValueId, slot: Slot) -> f32 {
-        mean_abs(&self.arena.slots[slot][..self.graph.value(value).shape.count()])
+    fn mean_at(&self, value: ValueId, place: Place) -> f32 {
+        let count = self.graph.value(value).shape.count();
+        mean_abs(&self.arena.slots[place.slot][place.range(count)])
     }
 
     /// After step `i` of forward: its tops.
@@ -21,15 +22,15 @@ impl Net {
             return;
         }
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         let mut lines = Vec::new();
-        for (&top, slot) in node.tops.iter().zip(&step.tops) {
-            if let Some(slot) = *slot {
+        for (&top, place) in node.tops.iter().zip(&step.tops) {
+            if let Some(place) = *place {
                 lines.push(format!(
                     "    [Forward] Layer {}, top blob {} data: {}",
                     node.name,
                     self.graph.value(top).name,
-                    g(self.slot_mean(top, slot))
+                    g(self.mean_at(top, place))
                 ));
             }
         }
@@ -38,7 +39,7 @@ impl Net {
 
     /// After step `i` of forward: its parameters.
     pub(super) fn note_forward_params(&mut self, i: usize, params: &Params) {
-        let node = self.graph.node(self.plan.steps[i].node);
+        let node = self.run.node(self.plan.steps[i].node);
         let lines: Vec<String> = node
             .params
             .iter()
@@ -57,15 +58,15 @@ impl Net {
     /// After step `i` of backward: its bottom diffs and the gradients of its parameters.
     pub(super) fn note_backward(&mut self, i: usize, params: &Params) {
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         let mut lines = Vec::new();
-        for (&bottom, slot) in node.bottoms.iter().zip(&step.bottom_diffs) {
-            if let Some(slot) = *slot {
+        for (&bottom, place) in node.bottoms.iter().zip(&step.bottom_diffs) {
+            if let Some(place) = *place {
                 lines.push(format!(
                     "    [Backward] Layer {}, bottom blob {} diff: {}",
                     node.name,
                     self.graph.value(bottom).name,
-                    g(self.slot_mean(bottom, slot))
+                    g(self.mean_at(bottom, place))
                 ));
             }
         }

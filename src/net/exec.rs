@@ -7,7 +7,7 @@ use std::{mem, time::Instant};
 
 use super::{
     Net,
-    plan::{Action, Few, Slot, Step},
+    plan::{Action, Few, Place, Step},
 };
 use crate::{
     error::{Error, Result},
@@ -30,12 +30,16 @@ impl Net {
 
     /// [`Net::forward`] on the records that are already there.
     fn compute(&mut self, params: &mut Params) -> Result<f32> {
+        self.prepack(params)?;
         for i in 0..self.plan.backward_from {
             if self.plan.steps[i].action == Action::Forward {
                 self.step(i, params)?;
             }
         }
         self.passes += 1;
+        if self.plan.writes_params {
+            params.touch();
+        }
         let mut loss = 0.0;
         for &(value, weight) in &self.losses {
             loss += self.data_of(value).data.iter().sum::<f32>() * weight;
@@ -55,10 +59,7 @@ impl Net {
             let mut tops = take_slots(&mut self.arena.slots, step.tops.iter().flatten());
             let node = step.node;
             let result = self.layers[node.index()].pull(&mut tops);
-            let slots = step.tops.iter().flatten();
-            for (&slot, top) in slots.zip(tops) {
-                self.arena.slots[slot] = top;
-            }
+            put_back(&mut self.arena.slots, step.tops.iter().flatten(), tops);
             let shapes = result.map_err(|error| error.at(self.graph.place(node)))?;
             if let Some(shapes) = shapes {
                 changed.extend(self.graph.node(node).tops.iter().copied().zip(shapes));
@@ -104,7 +105,7 @@ impl Net {
             if self.plan.steps[i].action == Action::Forward {
                 self.step(i, params).ok()?;
             }
-            let node = self.graph.node(self.plan.steps[i].node);
+            let node = self.run.node(self.plan.steps[i].node);
             for &top in &node.tops {
                 let data = self.data_of(top).data;
                 if let Some(at) = bad(data) {
@@ -124,19 +125,15 @@ impl Net {
     fn step(&mut self, i: usize, params: &mut Params) -> Result<()> {
         let start = self.times.is_some().then(Instant::now);
         let step = &self.plan.steps[i];
-        let node = self.graph.node(step.node);
+        let node = self.run.node(step.node);
         if let Action::Seed(value) = step.action {
             self.seed_diff(i, value);
         } else {
-            let mut held: Few<Param> = node
-                .params
-                .iter()
-                .map(|&id| mem::take(&mut params[id]))
-                .collect();
+            let mut held: Few<Param> = node.params.iter().map(|&id| params.lend(id)).collect();
             let mut run = Run {
                 step,
                 node,
-                values: &self.graph.values,
+                values: &self.run.values,
                 slots: &mut self.arena.slots,
                 workspace: &mut self.arena.workspace,
                 params: &mut held,
@@ -152,7 +149,7 @@ impl Net {
                 (Action::Pull | Action::Seed(_), _) => Ok(()),
             };
             for (&id, param) in node.params.iter().zip(held) {
-                params[id] = param;
+                params.take_back(id, param);
             }
             result.map_err(|error: Error| error.at(self.graph.place(step.node)))?;
         }
@@ -171,12 +168,12 @@ impl Net {
     }
 
     fn seed_diff(&mut self, i: usize, value: ValueId) {
-        let Some(slot) = self.plan.steps[i].top_diffs[0] else {
+        let Some(place) = self.plan.steps[i].top_diffs[0] else {
             return;
         };
         let count = self.graph.value(value).shape.count();
         let weight = self.loss_weight(value);
-        let diff = &mut self.arena.slots[slot][..count];
+        let diff = &mut self.arena.slots[place.slot][place.range(count)];
         match &self.fed_diffs[value.index()] {
             Some(fed) if fed.len() == count => diff.copy_from_slice(fed),
             _ => diff.fill(weight),
@@ -184,8 +181,10 @@ impl Net {
     }
 }
 
-fn take_slots<'a>(slots: &mut [Vec<f32>], which: impl Iterator<Item = &'a Slot>) -> Few<Vec<f32>> {
-    which.map(|&s| mem::take(&mut slots[s])).collect()
+fn take_slots<'a>(slots: &mut [Vec<f32>], which: impl Iterator<Item = &'a Place>) -> Few<Vec<f32>> {
+    which
+        .map(|place| mem::take(&mut slots[place.slot]))
+        .collect()
 }
 
 /// One step with everything it touches.
@@ -209,14 +208,15 @@ impl Run<'_> {
                 .bottoms
                 .iter()
                 .zip(&self.step.bottoms)
-                .filter_map(|(&id, &slot)| Some(view(self.values, self.slots, id, slot?)))
+                .filter_map(|(&id, &place)| Some(view(self.values, self.slots, id, place?)))
                 .collect();
             let mut tops: Few<ViewMut<'_>> = self
                 .node
                 .tops
                 .iter()
+                .zip(self.step.tops.iter().flatten())
                 .zip(&mut held)
-                .map(|(&id, data)| view_mut(self.values, id, data))
+                .map(|((&id, place), data)| view_mut(self.values, id, place, data))
                 .collect();
             layer.forward(&mut Forward {
                 bottoms: &bottoms,
@@ -232,8 +232,9 @@ impl Run<'_> {
 
     fn forward_in_place(&mut self, layer: &mut dyn Layer) -> Result<()> {
         let mut held = take_slots(self.slots, self.step.tops.iter().flatten());
+        let place = self.step.tops[0].unwrap_or_default();
         let result = layer.forward_in_place(&mut InPlace {
-            data: view_mut(self.values, self.node.tops[0], &mut held[0]),
+            data: view_mut(self.values, self.node.tops[0], &place, &mut held[0]),
             params: self.params,
             workspace: self.workspace,
             rng: &mut stream(self.seed, Use::Forward, self.node.def.index, self.pass),
@@ -245,10 +246,12 @@ impl Run<'_> {
     fn backward(&mut self, layer: &mut dyn Layer) -> Result<()> {
         let mut held = take_slots(self.slots, self.step.bottom_diffs.iter().flatten());
         let result = {
-            let views = |ids: &[ValueId], slots: &[Option<Slot>]| -> Few<Option<View<'_>>> {
+            let views = |ids: &[ValueId], places: &[Option<Place>]| -> Few<Option<View<'_>>> {
                 ids.iter()
-                    .zip(slots)
-                    .map(|(&id, &slot)| slot.map(|slot| view(self.values, self.slots, id, slot)))
+                    .zip(places)
+                    .map(|(&id, &place)| {
+                        place.map(|place| view(self.values, self.slots, id, place))
+                    })
                     .collect()
             };
             let bottoms = views(&self.node.bottoms, &self.step.bottoms);
@@ -260,9 +263,11 @@ impl Run<'_> {
                 .bottoms
                 .iter()
                 .zip(&self.step.bottom_diffs)
-                .map(|(&id, slot)| {
-                    slot.and_then(|_| written.next())
-                        .map(|data| view_mut(self.values, id, data))
+                .map(|(&id, place)| {
+                    let place = place.as_ref()?;
+                    written
+                        .next()
+                        .map(|data| view_mut(self.values, id, place, data))
                 })
                 .collect();
             layer.backward(&mut Backward {
@@ -280,13 +285,14 @@ impl Run<'_> {
 
     fn backward_in_place(&mut self, layer: &mut dyn Layer) -> Result<()> {
         let mut held = take_slots(self.slots, self.step.bottom_diffs.iter().flatten());
-        let read = |ids: &[ValueId], slots: &[Option<Slot>]| {
-            slots[0].map(|slot| view(self.values, self.slots, ids[0], slot))
+        let read = |ids: &[ValueId], places: &[Option<Place>]| {
+            places[0].map(|place| view(self.values, self.slots, ids[0], place))
         };
+        let place = self.step.bottom_diffs[0].unwrap_or_default();
         let result = layer.backward_in_place(&mut InPlaceBackward {
             bottom: read(&self.node.bottoms, &self.step.bottoms),
             top: read(&self.node.tops, &self.step.tops),
-            diff: view_mut(self.values, self.node.bottoms[0], &mut held[0]),
+            diff: view_mut(self.values, self.node.bottoms[0], &place, &mut held[0]),
             params: self.params,
             workspace: self.workspace,
         });
@@ -297,11 +303,11 @@ impl Run<'_> {
 
 fn put_back<'a>(
     slots: &mut [Vec<f32>],
-    which: impl Iterator<Item = &'a Slot>,
+    which: impl Iterator<Item = &'a Place>,
     held: Few<Vec<f32>>,
 ) {
-    for (&slot, data) in which.zip(held) {
-        slots[slot] = data;
+    for (place, data) in which.zip(held) {
+        slots[place.slot] = data;
     }
 }
 
@@ -309,23 +315,24 @@ fn view<'a>(
     values: &'a [crate::graph::Value],
     slots: &'a [Vec<f32>],
     id: ValueId,
-    slot: Slot,
+    place: Place,
 ) -> View<'a> {
     let shape = &values[id.index()].shape;
     View {
         shape,
-        data: &slots[slot][..shape.count()],
+        data: &slots[place.slot][place.range(shape.count())],
     }
 }
 
 fn view_mut<'a>(
     values: &'a [crate::graph::Value],
     id: ValueId,
+    place: &Place,
     data: &'a mut [f32],
 ) -> ViewMut<'a> {
     let shape = &values[id.index()].shape;
     ViewMut {
         shape,
-        data: &mut data[..shape.count()],
+        data: &mut data[place.range(shape.count())],
     }
 }

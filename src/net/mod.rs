@@ -1,10 +1,13 @@
 //! A net that runs: graph, layers, plan and arena together, and access to its blobs by name.
 
 mod arena;
+mod classes;
 mod debug;
 mod exec;
+mod law;
 mod liveness;
 mod plan;
+mod prepack;
 #[cfg(test)]
 mod tests;
 
@@ -13,16 +16,21 @@ use std::{path::PathBuf, time::Duration};
 pub use arena::Arena;
 pub use plan::Keep;
 
+pub use crate::optimize::Level;
+
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer, TopInfo},
     graph::{self, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
     layer::{Layer, Role},
+    optimize::optimize,
     params::{ParamId, Params},
-    schema::NetParameter,
+    schema::{NetParameter, Phase},
     tensor::{Shape, Tensor, View},
 };
-use plan::Plan;
+use liveness::Kept;
+use plan::{Place, Plan};
+use prepack::Ready;
 
 /// How to make a net.
 #[derive(Clone, Default)]
@@ -35,6 +43,11 @@ pub struct NetOptions<'a> {
     pub backward: bool,
     /// Which blobs stay readable after a pass.
     pub keep: Keep,
+    /// Blobs that stay readable besides, by name.
+    pub wanted: &'a [String],
+    /// How far the net may be rewritten where it is in TEST and nothing in it runs backward. Blobs that stay readable
+    /// are never lost to it.
+    pub optimize: Level,
     /// Take the parameters of the layers of the same name from this net, as a test net does from its train net.
     pub share: Option<&'a Net>,
     /// Where the text stands, for errors.
@@ -63,11 +76,15 @@ pub struct StepTime {
 
 /// A net. Parameters are lent to it: see [`Params`].
 pub struct Net {
+    /// As it was declared.
     graph: Graph,
+    /// As it runs: the same numbers, some nodes and values gone.
+    run: Graph,
     layers: Vec<Box<dyn Layer>>,
     plan: Plan,
     arena: Arena,
-    keep: Keep,
+    kept: Kept,
+    ready: Ready,
     seed: u64,
     passes: u64,
     losses: Vec<(ValueId, f32)>,
@@ -111,14 +128,25 @@ impl Net {
             observer.on(&Event::LayerSkipped { why });
         }
         observer.on(&Event::NetInit { net: &kept });
+        let kept = Kept::new(&graph, options.keep, options.wanted);
+        let backward = graph.nodes.iter().any(|n| n.needs_backward);
+        let (mut run, mut layers) = (graph.clone(), layers);
+        let level = match graph.phase {
+            Phase::Test if !backward && !net.debug_info() => options.optimize,
+            _ => Level::Off,
+        };
+        let pinned = kept.pinned(&graph);
+        let fused = optimize(&mut run, &mut layers, &pinned, level)?;
         let losses = graph.losses().collect();
         let mut made = Self {
             plan: Plan::default(),
             arena: Arena::default(),
             fed_diffs: vec![None; graph.values.len()],
             graph,
+            run,
             layers,
-            keep: options.keep,
+            kept,
+            ready: Ready::new(backward),
             seed: options.seed,
             passes: 0,
             losses,
@@ -127,13 +155,16 @@ impl Net {
         };
         made.replan()?;
         made.announce(params, &learns, observer);
+        if !fused.is_empty() {
+            observer.on(&Event::Fused { summary: &fused });
+        }
         Ok(made)
     }
 
     /// Plans buffers for the current shapes.
     fn replan(&mut self) -> Result<()> {
-        self.plan = plan::plan(&self.graph, &self.layers, self.keep);
-        plan::verify(&self.graph, &self.layers, &self.plan)
+        self.plan = plan::plan(&self.run, &self.layers, &self.kept);
+        law::verify(&self.run, &self.layers, &self.plan)
             .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
         self.arena.fit(&self.plan.slots, self.plan.workspace);
         if self.times.is_some() {
@@ -259,17 +290,21 @@ impl Net {
     }
 
     fn data_of(&self, id: ValueId) -> View<'_> {
-        let value = self.graph.value(id);
+        self.view_at(id, self.plan.data[id.index()])
+    }
+
+    fn view_at(&self, id: ValueId, place: Place) -> View<'_> {
+        let shape = &self.graph.value(id).shape;
         View {
-            shape: &value.shape,
-            data: &self.arena.slots[self.plan.data[id.index()]][..value.shape.count()],
+            shape,
+            data: &self.arena.slots[place.slot][place.range(shape.count())],
         }
     }
 
     /// The data of a blob: what its last layer left. `None` where there is no such blob or [`Keep`] let it go.
     pub fn blob(&self, name: &str) -> Option<View<'_>> {
         let id = self.graph.latest(name)?;
-        self.plan.kept_data[id.index()]
+        self.kept.data[id.index()]
             .then(|| self.data_of(id))
             .or_else(|| {
                 let kind = self.graph.node(self.graph.value(id).producer).kind;
@@ -280,15 +315,10 @@ impl Net {
     /// The gradient by a blob as its first layer made it. `None` where there is none or [`Keep`] let it go.
     pub fn diff(&self, name: &str) -> Option<View<'_>> {
         let id = self.graph.first(name)?;
-        if !self.plan.kept_diff[id.index()] {
+        if !self.kept.diff[id.index()] {
             return None;
         }
-        let shape = &self.graph.value(id).shape;
-        let slot = self.plan.diff[id.index()]?;
-        Some(View {
-            shape,
-            data: &self.arena.slots[slot][..shape.count()],
-        })
+        Some(self.view_at(id, self.plan.diff[id.index()]?))
     }
 
     /// The names of all blobs, each once, in the order of the net.
@@ -335,8 +365,9 @@ impl Net {
             return Err(error);
         }
         for (id, (_, tensor)) in ids.into_iter().zip(inputs) {
-            let slot = self.plan.data[id.index()];
-            self.arena.slots[slot][..tensor.data.len()].copy_from_slice(&tensor.data);
+            let place = self.plan.data[id.index()];
+            self.arena.slots[place.slot][place.range(tensor.data.len())]
+                .copy_from_slice(&tensor.data);
         }
         Ok(())
     }
@@ -363,7 +394,7 @@ impl Net {
             .nodes
             .iter()
             .filter(|n| n.kind.role == Role::Input)
-            .flat_map(|n| n.tops.iter().map(|t| self.plan.data[t.index()]))
+            .flat_map(|n| n.tops.iter().map(|t| self.plan.data[t.index()].slot))
             .collect();
         for (slot, data) in self.arena.slots.iter_mut().enumerate() {
             if !inputs.contains(&slot) {
@@ -406,6 +437,10 @@ impl Net {
 
     fn reshape(&mut self, changed: &[(ValueId, Shape)]) -> Result<()> {
         graph::reshape(&mut self.graph, &mut self.layers, changed)?;
+        for (run, value) in self.run.values.iter_mut().zip(&self.graph.values) {
+            run.shape.clone_from(&value.shape);
+        }
+        self.ready.reshaped();
         self.replan()
     }
 

@@ -1,8 +1,10 @@
 //! What runs when, and in which buffers: one schedule of forward and backward, settled before the first pass.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
-use super::liveness;
+use super::liveness::{self, Kept};
 use crate::{
     graph::{Graph, NodeId, ValueId},
     layer::{Layer, Role, Sharing},
@@ -26,6 +28,21 @@ pub(super) enum Buf {
 /// A buffer of the arena.
 pub(super) type Slot = usize;
 
+/// Where in the arena a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) slot: Slot,
+    /// Floats of the slot before it.
+    pub(super) offset: usize,
+}
+
+impl Place {
+    /// The floats of a value of `count` elements.
+    pub(super) fn range(self, count: usize) -> Range<usize> {
+        self.offset..self.offset + count
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -44,12 +61,12 @@ pub(super) enum Action {
 pub(super) struct Step {
     pub(super) node: NodeId,
     pub(super) action: Action,
-    /// Bottom and top (or their diffs) are one slot.
+    /// Bottom and top (or their diffs) are one place.
     pub(super) in_place: bool,
-    pub(super) bottoms: Few<Option<Slot>>,
-    pub(super) tops: Few<Option<Slot>>,
-    pub(super) bottom_diffs: Few<Option<Slot>>,
-    pub(super) top_diffs: Few<Option<Slot>>,
+    pub(super) bottoms: Few<Option<Place>>,
+    pub(super) tops: Few<Option<Place>>,
+    pub(super) bottom_diffs: Few<Option<Place>>,
+    pub(super) top_diffs: Few<Option<Place>>,
 }
 
 /// What stays readable after a pass.
@@ -72,16 +89,16 @@ pub(super) struct Plan {
     pub(super) backward_from: usize,
     /// Floats of each slot.
     pub(super) slots: Vec<usize>,
-    /// The slot of each value's data.
-    pub(super) data: Vec<Slot>,
-    /// The slot of each value's diff, where it has one.
-    pub(super) diff: Vec<Option<Slot>>,
-    /// Whether a value's data is still in its slot after a pass.
-    pub(super) kept_data: Vec<bool>,
-    /// Whether a value's diff is.
-    pub(super) kept_diff: Vec<bool>,
+    /// The place of each value's data.
+    pub(super) data: Vec<Place>,
+    /// The place of each value's diff, where it has one.
+    pub(super) diff: Vec<Option<Place>>,
+    /// What is still in its place after a pass.
+    pub(super) kept: Vec<Buf>,
     /// Scratch floats.
     pub(super) workspace: usize,
+    /// Forward changes parameters.
+    pub(super) writes_params: bool,
 }
 
 /// A step before slots are known: what it reads and writes.
@@ -125,6 +142,7 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
     for (i, node) in graph.nodes.iter().enumerate() {
         let id = NodeId(i as u32);
         let action = match node.kind.role {
+            _ if node.gone => continue,
             Role::Input => continue,
             Role::Data => Action::Pull,
             _ if layers[i].traits().sharing == Sharing::Alias => continue,
@@ -184,13 +202,13 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
 }
 
 /// Plans a graph.
-pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan {
+pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Plan {
     let mut drafts = draft(graph, layers);
-    let placed = liveness::place(graph, layers, &mut drafts, keep);
-    let slot = |buf: &Option<Buf>| {
+    let placed = liveness::place(graph, layers, &mut drafts, kept);
+    let place = |buf: &Option<Buf>| {
         buf.map(|buf| match buf {
             Buf::Data(v) => placed.data[v.index()],
-            Buf::Diff(v) => placed.diff[v.index()].expect("a planned diff has a slot"),
+            Buf::Diff(v) => placed.diff[v.index()].expect("a planned diff has a place"),
         })
     };
     let steps: Vec<Step> = drafts
@@ -199,10 +217,10 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan
             node: d.node,
             action: d.action,
             in_place: d.in_place,
-            bottoms: d.bottoms.iter().map(slot).collect(),
-            tops: d.tops.iter().map(slot).collect(),
-            bottom_diffs: d.bottom_diffs.iter().map(slot).collect(),
-            top_diffs: d.top_diffs.iter().map(slot).collect(),
+            bottoms: d.bottoms.iter().map(place).collect(),
+            tops: d.tops.iter().map(place).collect(),
+            bottom_diffs: d.bottom_diffs.iter().map(place).collect(),
+            top_diffs: d.top_diffs.iter().map(place).collect(),
         })
         .collect();
     let backward_from = steps
@@ -215,91 +233,21 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], keep: Keep) -> Plan
         slots: placed.slots,
         data: placed.data,
         diff: placed.diff,
-        kept_data: placed.kept_data,
-        kept_diff: placed.kept_diff,
+        kept: (0..graph.values.len())
+            .map(|i| (i, ValueId(i as u32)))
+            .flat_map(|(i, id)| {
+                let data = kept.data[i].then_some(Buf::Data(id));
+                data.into_iter()
+                    .chain(kept.diff[i].then_some(Buf::Diff(id)))
+            })
+            .collect(),
         workspace: layers
             .iter()
-            .map(|l| l.traits().workspace)
+            .zip(&graph.nodes)
+            .filter(|(_, node)| !node.gone)
+            .map(|(l, _)| l.traits().workspace)
             .max()
             .unwrap_or(0),
+        writes_params: layers.iter().any(|l| l.traits().writes_params),
     }
-}
-
-/// Checks the law of plans by playing the schedule: whatever a step reads is what was last written under that name,
-/// and kept buffers are still there at the end. Knows nothing of how slots were chosen.
-///
-/// # Errors
-/// The first breach, in words; it means a fault of this library.
-pub(super) fn verify(graph: &Graph, layers: &[Box<dyn Layer>], plan: &Plan) -> Result<(), String> {
-    // The value whose data an aliased value really is.
-    let source = |buf: Buf| {
-        let mut buf = buf;
-        loop {
-            let next = match buf {
-                Buf::Data(v) => {
-                    let node = graph.node(graph.value(v).producer);
-                    (layers[graph.value(v).producer.index()].traits().sharing == Sharing::Alias)
-                        .then(|| Buf::Data(node.bottoms[0]))
-                }
-                Buf::Diff(v) => graph.value(v).consumers.first().and_then(|&(reader, _)| {
-                    let node = graph.node(reader);
-                    (layers[reader.index()].traits().sharing == Sharing::Alias
-                        && node.tops.len() == 1)
-                        .then(|| Buf::Diff(node.tops[0]))
-                }),
-            };
-            match next {
-                Some(next) => buf = next,
-                None => return buf,
-            }
-        }
-    };
-    let mut holds: Vec<Option<Buf>> = vec![None; plan.slots.len()];
-    for node in &graph.nodes {
-        if node.kind.role == Role::Input {
-            for &top in &node.tops {
-                holds[plan.data[top.index()]] = Some(Buf::Data(top));
-            }
-        }
-    }
-    let slot_of = |buf: Buf| match buf {
-        Buf::Data(v) => plan.data[v.index()],
-        Buf::Diff(v) => plan.diff[v.index()].unwrap_or(usize::MAX),
-    };
-    let count = |buf: Buf| match buf {
-        Buf::Data(v) | Buf::Diff(v) => graph.value(v).shape.count(),
-    };
-    for draft in draft(graph, layers) {
-        let name = &graph.node(draft.node).name;
-        for buf in draft.reads() {
-            if holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
-                return Err(format!(
-                    "{:?} of '{name}' reads {buf:?}, which is gone",
-                    draft.action
-                ));
-            }
-        }
-        for buf in draft.writes() {
-            let slot = slot_of(buf);
-            if plan.slots.get(slot).is_none_or(|&n| n < count(buf)) {
-                return Err(format!("slot {slot} is too small for {buf:?} of '{name}'"));
-            }
-            holds[slot] = Some(source(buf));
-        }
-    }
-    for i in 0..graph.values.len() {
-        let id = ValueId(i as u32);
-        for (kept, buf) in [
-            (plan.kept_data[i], Buf::Data(id)),
-            (plan.kept_diff[i], Buf::Diff(id)),
-        ] {
-            if kept && holds.get(slot_of(buf)) != Some(&Some(source(buf))) {
-                return Err(format!(
-                    "{buf:?} '{}' should be kept but is gone",
-                    graph.value(id).name
-                ));
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Tests of the planner and the executor.
 
-use super::{Keep, Net, NetOptions, plan};
+use super::{Keep, Net, NetOptions, law};
 use crate::{events::Silent, load, params::Params, tensor::Tensor};
 
 fn net(text: &str, keep: Keep, backward: bool) -> (Net, Params) {
@@ -124,14 +124,151 @@ fn a_shape_that_does_not_fit_leaves_the_net_as_it_was() {
 #[test]
 fn the_plan_law_finds_a_slot_given_twice() {
     let (mut net, _) = net(&chain(false), Keep::All, true);
-    assert!(plan::verify(&net.graph, &net.layers, &net.plan).is_ok());
+    assert!(law::verify(&net.graph, &net.layers, &net.plan).is_ok());
     for i in 1..net.graph.values.len() {
         let was = net.plan.data[i];
         net.plan.data[i] = net.plan.data[i - 1];
-        assert!(plan::verify(&net.graph, &net.layers, &net.plan).is_err());
+        assert!(law::verify(&net.graph, &net.layers, &net.plan).is_err());
         net.plan.data[i] = was;
     }
-    let slot = net.plan.data[1];
+    let slot = net.plan.data[1].slot;
     net.plan.slots[slot] = 1;
-    assert!(plan::verify(&net.graph, &net.layers, &net.plan).is_err());
+    assert!(law::verify(&net.graph, &net.layers, &net.plan).is_err());
+}
+
+/// Parts of a whole: what is said of Concat and Slice holds for batches of one, in nets that only run forward.
+mod parts {
+    use super::*;
+    use crate::net::plan::Action;
+
+    const INPUT: &str = r#"layer { name: "data" type: "Input" top: "data"
+        input_param { shape { dim: 1 dim: 4 dim: 2 dim: 3 } } }"#;
+
+    fn layer(kind: &str, from: &[&str], to: &[&str]) -> String {
+        let list = |field: &str, names: &[&str]| -> String {
+            let parts = names.iter().map(|name| format!("{field}: '{name}' "));
+            parts.collect()
+        };
+        let (bottoms, tops) = (list("bottom", from), list("top", to));
+        let options = match kind {
+            "Convolution" => {
+                "convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: 'gaussian' } }"
+            }
+            "Power" => "power_param { scale: -1 }",
+            _ => "",
+        };
+        let name = to.join("_");
+        format!(" layer {{ name: '{name}' type: '{kind}' {bottoms} {tops} {options} }}")
+    }
+
+    /// Copying steps (Concat, Slice), after the outputs were compared with those of the net that copies always.
+    #[track_caller]
+    fn copies(layers: &str) -> usize {
+        let x: Vec<f32> = (0..24u8).map(|i| f32::from(i * 7 % 24) - 11.5).collect();
+        let x = Tensor::new([1, 4, 2, 3], x).unwrap();
+        let run = |backward: bool| {
+            let force = if backward { "force_backward: true" } else { "" };
+            let (mut net, mut params) = net(
+                &format!("{force} {INPUT} {layers}"),
+                Keep::Outputs,
+                backward,
+            );
+            net.poison();
+            net.set_input("data", &x).unwrap();
+            net.forward(&mut params).unwrap();
+            let outputs: Vec<Vec<f32>> = net
+                .output_values()
+                .map(|(_, _, view)| view.data.to_vec())
+                .collect();
+            let steps = net.plan.steps.iter();
+            let copies = steps.filter(|s| {
+                s.action == Action::Forward
+                    && ["Concat", "Slice"].contains(&net.run.node(s.node).kind.name)
+            });
+            (outputs, copies.count(), net.planned_floats())
+        };
+        let ((copied, always, _), (outputs, copies, floats)) = (run(true), run(false));
+        assert_eq!(copied, outputs);
+        assert!(copies <= always && floats <= run(true).2);
+        copies
+    }
+
+    #[test]
+    fn branches_write_side_by_side() {
+        let branches = layer("Convolution", &["data"], &["a"])
+            + &layer("TanH", &["data"], &["b"])
+            + &layer("ReLU", &["b"], &["b"])
+            + &layer("Convolution", &["data"], &["c"]);
+        let all = branches.clone() + &layer("Concat", &["a", "b", "c"], &["y"]);
+        assert_eq!(copies(&all), 0);
+        // What comes behind may work in place on the whole, unless a part is read again.
+        assert_eq!(copies(&(all.clone() + &layer("ReLU", &["y"], &["y"]))), 0);
+        let again = all + &layer("ReLU", &["y"], &["y"]) + &layer("TanH", &["b"], &["z"]);
+        assert_eq!(copies(&again), 0);
+        let nested = branches
+            + &layer("Concat", &["a", "c"], &["ac"])
+            + &layer("Concat", &["b", "ac"], &["y"]);
+        assert_eq!(copies(&nested), 0);
+    }
+
+    #[test]
+    fn pieces_are_read_where_they_lie() {
+        let cut = layer("Slice", &["data"], &["a", "b"]);
+        let each = layer("TanH", &["a"], &["ta"]) + &layer("ReLU", &["b"], &["tb"]);
+        assert_eq!(copies(&(cut.clone() + &each)), 0);
+        let made = layer("Power", &["data"], &["p"]) + &layer("Slice", &["p"], &["a", "b"]);
+        assert_eq!(copies(&(made.clone() + &each)), 0);
+        // In place on pieces, one after the other.
+        let inside = layer("ReLU", &["a"], &["a"]) + &layer("ReLU", &["b"], &["b"]);
+        assert_eq!(copies(&(made.clone() + &inside)), 0);
+        // A piece cannot lie in two wholes.
+        let turned = layer("Concat", &["b", "a"], &["y"]);
+        assert_eq!(copies(&(made + &turned)), 1);
+    }
+
+    #[test]
+    fn where_it_cannot_be_the_copy_stays() {
+        // A layer would read one part of a slot and write another.
+        let both = layer("Convolution", &["data"], &["a"])
+            + &layer("Power", &["a"], &["minus"])
+            + &layer("Concat", &["a", "minus"], &["y"]);
+        assert_eq!(copies(&both), 1);
+        // Or would, if the layer behind it ran in place: then that one does not.
+        let chain = layer("Convolution", &["data"], &["a"])
+            + &layer("Convolution", &["a"], &["b"])
+            + &layer("TanH", &["b"], &["t"])
+            + &layer("Concat", &["a", "t"], &["y"]);
+        assert_eq!(copies(&chain), 0);
+        // An input has a slot of its own; no part is there twice.
+        let input = layer("TanH", &["data"], &["t"]) + &layer("Concat", &["data", "t"], &["y"]);
+        assert_eq!(copies(&input), 1);
+        let twice = layer("TanH", &["data"], &["t"]) + &layer("Concat", &["t", "t"], &["y"]);
+        assert_eq!(copies(&twice), 1);
+        let two = layer("TanH", &["data"], &["t"])
+            + &layer("Concat", &["t", "t"], &["y"])
+            + &layer("Convolution", &["data"], &["a"])
+            + &layer("Concat", &["t", "a"], &["z"]);
+        assert_eq!(copies(&two), 1);
+    }
+
+    #[test]
+    fn the_plan_law_knows_parts() {
+        let layers = layer("TanH", &["data"], &["a"])
+            + &layer("Power", &["data"], &["b"])
+            + &layer("Concat", &["a", "b"], &["c"])
+            + &layer("Slice", &["c"], &["y", "z"]);
+        let (mut net, _) = net(&format!("{INPUT} {layers}"), Keep::Named, false);
+        let check = |net: &Net| law::verify(&net.run, &net.layers, &net.plan).is_ok();
+        assert!(check(&net));
+        assert!(net.plan.steps.len() == 2, "{:?}", net.plan.steps);
+        for name in ["a", "b", "c", "y", "z"] {
+            let at = net.run.latest(name).unwrap().index();
+            let was = net.plan.data[at];
+            net.plan.data[at].offset = was.offset + 1;
+            assert!(!check(&net), "{name}");
+            net.plan.data[at].offset = 24 - was.offset;
+            assert!(!check(&net), "{name}");
+            net.plan.data[at] = was;
+        }
+    }
 }

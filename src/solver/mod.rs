@@ -24,7 +24,7 @@ use crate::{
     events::{Event, Observer},
     load::LoadOptions,
     model_io::caffemodel::{self, LoadReport},
-    net::{Keep, Net, NetOptions},
+    net::{Keep, Level, Net, NetOptions},
     params::Params,
     schema::{Phase, SolverParameter},
 };
@@ -298,6 +298,12 @@ impl Nets {
             root: options.root.clone(),
             seed,
             keep: options.keep,
+            // A line for every layer has to be there.
+            optimize: if param.debug_info() {
+                Level::Off
+            } else {
+                Level::default()
+            },
             ..NetOptions::default()
         };
         let net = Net::new(

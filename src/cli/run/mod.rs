@@ -53,6 +53,7 @@ pub(super) const COMMAND: Command = Command {
         nets::LEVEL,
         nets::STAGE,
         nets::SEED,
+        nets::EXACT,
     ],
     examples: "  cortado run --model=deploy.prototxt --weights=net.caffemodel --input=face.png --scale=0.0078125 --output=blobs.npz\n  cortado run --model=net.prototxt --input=data=x.npy --backward --output=blobs.npz\n  cortado run --model=train_val.prototxt --weights=net.caffemodel --iterations=10 --output=blobs.npz",
     run,
@@ -62,17 +63,23 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "run --model=deploy.prototxt --input=data=x.npz";
     let iterations = args.count("iterations", 1)?;
     let backward = args.switch("backward");
+    let wanted = args.list("blobs");
     let wish = Wish {
         phase: Phase::Test,
         own_state: true,
         backward,
-        keep: if backward { Keep::All } else { Keep::Named },
+        keep: match (backward, args.path("output")) {
+            (true, _) => Keep::All,
+            (false, Some(_)) if wanted.is_empty() => Keep::Named,
+            _ => Keep::Outputs,
+        },
+        wanted: wanted.clone(),
+        frozen: !backward,
     };
     let Loaded {
         mut net,
         mut params,
     } = nets::load(args, &wish, example, ui)?;
-    let wanted = args.list("blobs");
     if let Some(unknown) = wanted
         .iter()
         .find(|name| net.graph().latest(name).is_none())

@@ -66,6 +66,7 @@ pub(super) const COMMAND: Command = Command {
         nets::LEVEL,
         nets::STAGE,
         nets::SEED,
+        nets::EXACT,
     ],
     examples: "  cortado time --model=train_val.prototxt --iterations=20\n  cortado time --model=deploy.prototxt --forward_only --threads=1\n  cortado time --solver=solver.prototxt --iterations=20 --json=times.json",
     run,
@@ -90,6 +91,8 @@ fn passes(args: &Args, iterations: usize, ui: &mut Ui) -> Result<Status> {
         own_state: false,
         backward,
         keep: Keep::Outputs,
+        wanted: Vec::new(),
+        frozen: true,
     };
     let Loaded {
         mut net,

@@ -10,9 +10,10 @@ use crate::{
     error::Result,
     kernels::{channelwise, reduce},
     layer::{
-        Arity, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Setup,
-        Sharing, Traits,
+        Affine, Arity, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType,
+        Setup, Sharing, Tail, Traits,
     },
+    params::Param,
     schema::BiasParameter,
     tensor::Shape,
 };
@@ -67,6 +68,19 @@ impl Layer for Bias {
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        let by_channel = self.param.axis() == 1 && self.param.num_axes() == 1;
+        (self.learned.is_some() && by_channel).then_some(Tail::Affine)
+    }
+
+    fn affine(&self, params: &[Param]) -> Option<Affine> {
+        let shift = params.first()?.value.data.clone();
+        Some(Affine {
+            scale: vec![1.0; shift.len()],
+            shift,
+        })
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Shapes: x, y any, equal. Backward reads y, whose sign is x's for s >= 0; a negative slope reads x.
 
 use super::unary::{Activation, GradFrom, Unary};
-use crate::layer::LayerType;
+use crate::layer::{Act, LayerType, Tail};
 
 pub(super) const TYPE: LayerType = LayerType::new("ReLU", |def| {
     let slope = def
@@ -29,6 +29,10 @@ impl Activation for Relu {
         if x > 0.0 { x } else { self.slope * x }
     }
 
+    fn tail(&self) -> Option<Tail> {
+        Some(Tail::Act(Act::Relu(self.slope)))
+    }
+
     fn df(&self, y: f32) -> f32 {
         if y > 0.0 { 1.0 } else { self.slope }
     }
@@ -44,6 +48,10 @@ impl Activation for Folding {
 
     fn f(&self, x: f32) -> f32 {
         if x > 0.0 { x } else { self.slope * x }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        Some(Tail::Act(Act::Relu(self.slope)))
     }
 
     fn df(&self, x: f32) -> f32 {

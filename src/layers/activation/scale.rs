@@ -9,10 +9,10 @@
 use super::broadcast;
 use crate::{
     error::Result,
-    kernels::{channelwise, reduce},
+    kernels::{channelwise, finish, reduce},
     layer::{
-        Arity, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Reads,
-        Setup, Sharing, Traits,
+        Affine, Arity, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType,
+        Prepack, Reads, Setup, Sharing, Tail, Taken, Traits,
     },
     params::Param,
     schema::{FillerParameter, ScaleParameter},
@@ -25,6 +25,8 @@ pub(super) const TYPE: LayerType = LayerType::new("Scale", |def| {
         param: def.param.scale_param.clone().unwrap_or_default(),
         learned: None,
         dims: (1, 1),
+        taken: Taken::default(),
+        folded: Affine::default(),
     }))
 })
 .arity(Arity::Range(1, 2), Arity::Exact(1));
@@ -35,6 +37,9 @@ struct Scale {
     /// The shape of s where it is a parameter.
     learned: Option<Shape>,
     dims: (usize, usize),
+    taken: Taken,
+    /// s and b with the affine map that was absorbed.
+    folded: Affine,
 }
 
 impl Scale {
@@ -43,6 +48,27 @@ impl Scale {
         let mut params = params.iter_mut();
         let s = self.learned.as_ref().and_then(|_| params.next());
         (s, params.next())
+    }
+
+    /// y = act(s · x + b), in place without `x`.
+    fn run(&self, x: Option<&[f32]>, y: &mut [f32], s: &[f32], b: Option<&[f32]>) {
+        let act = self.taken.act;
+        match b {
+            Some(b) => {
+                let f = |c: usize| affine(s[c], b[c]);
+                finish::channel_map_activate(x, y, self.dims, f, act);
+            }
+            None => finish::channel_map_activate(x, y, self.dims, |c| times(s[c]), act),
+        }
+    }
+
+    /// s and b where both are learned or absorbed; s is parameter 0.
+    fn factors<'a>(&'a self, params: &'a [Param]) -> (&'a [f32], Option<&'a [f32]>) {
+        if self.taken.affine {
+            (&self.folded.scale, Some(&self.folded.shift))
+        } else {
+            own_factors(params)
+        }
     }
 
     /// Adds the gradients of the parameters.
@@ -59,6 +85,12 @@ impl Scale {
     fn add_scale_gradient(&self, x: &[f32], dy: &[f32], ds: &mut [f32]) {
         reduce::channel_dot_add(x, dy, self.dims, ds);
     }
+}
+
+/// s and b where both are learned.
+fn own_factors(params: &[Param]) -> (&[f32], Option<&[f32]>) {
+    let b = params.get(1).map(|b| &b.value.data[..]);
+    (&params[0].value.data, b)
 }
 
 impl Layer for Scale {
@@ -101,37 +133,53 @@ impl Layer for Scale {
                 None => Sharing::Separate,
             },
             backward_reads: Reads::BOTTOMS,
-            workspace: 0,
+            ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        let by_channel = self.param.axis() == 1 && self.param.num_axes() == 1;
+        (self.learned.is_some() && by_channel).then_some(Tail::Affine)
+    }
+
+    fn affine(&self, params: &[Param]) -> Option<Affine> {
+        let (s, b) = own_factors(params);
+        Some(Affine {
+            scale: s.to_vec(),
+            shift: b.map_or_else(|| vec![0.0; s.len()], <[f32]>::to_vec),
+        })
+    }
+
+    fn absorb(&mut self, tail: Tail) -> bool {
+        match tail {
+            Tail::Affine => self.tail().is_some() && self.taken.take(tail),
+            Tail::Act(_) => self.taken.take(tail),
+            _ => false,
+        }
+    }
+
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        if let Some(then) = io.then {
+            self.folded = self.affine(io.params).unwrap_or_default().then(then);
+        }
+        Ok(io.then.is_some())
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let (x, y) = (io.bottoms[0].data, &mut *io.tops[0].data);
-        let (learned, bias) = self.split(io.params);
-        let s = match &learned {
-            Some(s) => &s.value.data,
-            None => io.bottoms[1].data,
-        };
-        match bias {
-            Some(b) => {
-                let b = &b.value.data;
-                channelwise::channel_map_to(x, y, self.dims, |c| affine(s[c], b[c]));
-            }
-            None => channelwise::channel_map_to(x, y, self.dims, |c| times(s[c])),
+        if let Some(s) = io.bottoms.get(1) {
+            let b = io.params.first().map(|b| &b.value.data[..]);
+            self.run(Some(x), y, s.data, b);
+        } else {
+            let (s, b) = self.factors(io.params);
+            self.run(Some(x), y, s, b);
         }
         Ok(())
     }
 
     fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
-        let y = &mut *io.data.data;
-        let s = &io.params[0].value.data;
-        match io.params.get(1) {
-            Some(b) => {
-                let b = &b.value.data;
-                channelwise::channel_map(y, self.dims, |c| affine(s[c], b[c]));
-            }
-            None => channelwise::channel_map(y, self.dims, |c| times(s[c])),
-        }
+        let (s, b) = self.factors(io.params);
+        self.run(None, io.data.data, s, b);
         Ok(())
     }
 

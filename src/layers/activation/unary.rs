@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     kernels::map,
-    layer::{Backward, Forward, InPlace, InPlaceBackward, Layer, Reads, Sharing, Traits},
+    layer::{Backward, Forward, InPlace, InPlaceBackward, Layer, Reads, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -22,6 +22,10 @@ pub(super) trait Activation: Send + Sync {
     const GRAD: GradFrom;
     /// The function.
     fn f(&self, x: f32) -> f32;
+    /// What the layer before may do instead.
+    fn tail(&self) -> Option<Tail> {
+        None
+    }
     /// The derivative by x, from x or from y as `GRAD` says.
     fn df(&self, seen: f32) -> f32;
 }
@@ -51,8 +55,12 @@ impl<A: Activation> Layer for Unary<A> {
                 GradFrom::Bottom => Reads::BOTTOMS,
                 GradFrom::Top => Reads::TOPS,
             },
-            workspace: 0,
+            ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        self.0.tail()
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     layer::{
         Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Rng, Sharing,
-        Traits,
+        Tail, Traits,
     },
     tensor::Shape,
 };
@@ -103,6 +103,10 @@ impl Layer for Dropout {
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (!self.active).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -10,7 +10,10 @@ use crate::{
         gemm::{Bias, Gemm, gemm},
         reduce,
     },
-    layer::{Backward, Forward, Layer, LayerDef, LayerType, Reads, Setup, Traits},
+    layer::{
+        Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Setup, Tail, Taken,
+        Traits,
+    },
     schema::InnerProductParameter,
     tensor::Shape,
 };
@@ -23,6 +26,8 @@ struct InnerProduct {
     m: usize,
     n: usize,
     k: usize,
+    taken: Taken,
+    folded: Folded,
 }
 
 impl InnerProduct {
@@ -38,6 +43,8 @@ impl InnerProduct {
             n: param.num_output() as usize,
             m: 0,
             k: 0,
+            taken: Taken::default(),
+            folded: Folded::default(),
             param,
         })
     }
@@ -88,17 +95,33 @@ impl Layer for InnerProduct {
         }
     }
 
+    fn absorb(&mut self, tail: Tail) -> bool {
+        match tail {
+            // Axis 1 of the top is that of the outputs.
+            Tail::Affine => self.param.axis() == 1 && self.taken.take(tail),
+            Tail::Act(_) => self.taken.take(tail),
+            _ => false,
+        }
+    }
+
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        self.folded.fold(io, self.param.transpose());
+        Ok(io.then.is_some())
+    }
+
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let mut product = Gemm::new(self.m, self.n, self.k);
         if !self.param.transpose() {
             product = product.trans_b();
         }
-        let weight = &io.params[0].value.data;
-        let bias = match io.params.get(1) {
-            Some(bias) => Bias::PerCol(&bias.value.data),
-            None => Bias::None,
+        let (weight, bias) = if self.taken.affine {
+            (&self.folded.weights, Some(&self.folded.bias))
+        } else {
+            let bias = io.params.get(1).map(|bias| &bias.value.data);
+            (&io.params[0].value.data, bias)
         };
-        let product = product.bias(bias);
+        let bias = bias.map_or(Bias::None, |bias| Bias::PerCol(bias));
+        let product = product.bias(bias).act(self.taken.act);
         gemm(&product, io.bottoms[0].data, weight, io.tops[0].data);
         Ok(())
     }

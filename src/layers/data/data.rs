@@ -216,6 +216,7 @@ mod tests {
         Data::new(&LayerDef {
             param,
             phase: Phase::Train,
+            backward: true,
             root: root.to_owned(),
             seed: 1,
             index: 0,

@@ -61,6 +61,7 @@ mod tests {
                 ..LayerParameter::default()
             },
             phase: Phase::Train,
+            backward: true,
             root: std::path::PathBuf::new(),
             seed: 0,
             index: 0,

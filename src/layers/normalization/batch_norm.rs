@@ -12,10 +12,10 @@
 
 use crate::{
     error::{Error, Result},
-    kernels::{channelwise, reduce},
+    kernels::{channelwise, finish, reduce},
     layer::{
-        Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Reads, Setup,
-        Sharing, Traits,
+        Affine, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Prepack,
+        Reads, Setup, Sharing, Tail, Taken, Traits,
     },
     params::Param,
     tensor::Shape,
@@ -36,6 +36,9 @@ struct BatchNorm {
     product: Vec<f32>,
     /// 1/σ of the last forward.
     inverse: Vec<f32>,
+    taken: Taken,
+    /// (x - μ) / σ with the affine map that was absorbed.
+    folded: Affine,
 }
 
 impl BatchNorm {
@@ -57,6 +60,8 @@ impl BatchNorm {
             mean: Vec::new(),
             product: Vec::new(),
             inverse: Vec::new(),
+            taken: Taken::default(),
+            folded: Affine::default(),
         })
     }
 
@@ -80,13 +85,8 @@ impl BatchNorm {
         let (mean, variance) = (&mut mean.value.data, &mut variance.value.data);
         let factor = &mut factor.value.data[0];
         if self.global {
-            let k = if *factor == 0.0 { 0.0 } else { 1.0 / *factor };
-            for (to, from) in self.mean.iter_mut().zip(mean) {
-                *to = k * *from;
-            }
-            for (to, from) in self.inverse.iter_mut().zip(variance) {
-                *to = k * *from;
-            }
+            stored(mean, *factor, &mut self.mean);
+            stored(variance, *factor, &mut self.inverse);
         } else {
             reduce::channel_mean(x, dims, &mut self.mean);
             reduce::channel_var(x, &self.mean, dims, &mut self.inverse);
@@ -107,6 +107,25 @@ impl BatchNorm {
         }
         for v in &mut self.inverse {
             *v = 1.0 / (*v + self.eps).sqrt();
+        }
+    }
+
+    /// Forward from `x`, or in place.
+    fn run(&mut self, x: Option<&[f32]>, y: &mut [f32], params: &mut [Param]) {
+        if y.is_empty() {
+            return;
+        }
+        let (dims, act) = ((self.channels, self.inner), self.taken.act);
+        if self.taken.affine {
+            let Affine { scale, shift } = &self.folded;
+            let f = |c: usize| {
+                let (s, t) = (scale[c], shift[c]);
+                move |x| s * x + t
+            };
+            finish::channel_map_activate(x, y, dims, f, act);
+        } else {
+            self.statistics(x.unwrap_or(y), params);
+            finish::channel_map_activate(x, y, dims, |c| self.normalize(c), act);
         }
     }
 
@@ -135,6 +154,14 @@ impl BatchNorm {
     fn divide(&self, c: usize) -> impl Fn(f32) -> f32 + use<> {
         let inverse = self.inverse[c];
         move |dy| dy * inverse
+    }
+}
+
+/// A stored sum divided by its factor; 0 where that is 0.
+fn stored(sum: &[f32], factor: f32, to: &mut [f32]) {
+    let k = if factor == 0.0 { 0.0 } else { 1.0 / factor };
+    for (to, from) in to.iter_mut().zip(sum) {
+        *to = k * *from;
     }
 }
 
@@ -170,28 +197,52 @@ impl Layer for BatchNorm {
             } else {
                 Reads::TOPS
             },
-            workspace: 0,
+            writes_params: !self.global,
+            ..Traits::default()
         }
     }
 
-    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let x = io.bottoms[0].data;
-        if x.is_empty() {
-            return Ok(());
+    fn tail(&self) -> Option<Tail> {
+        self.global.then_some(Tail::Affine)
+    }
+
+    fn affine(&self, params: &[Param]) -> Option<Affine> {
+        let [mean, variance, factor] = params else {
+            return None;
+        };
+        let k = *factor.value.data.first()?;
+        let (mut shift, mut scale) = (vec![0.0; self.channels], vec![0.0; self.channels]);
+        stored(&mean.value.data, k, &mut shift);
+        stored(&variance.value.data, k, &mut scale);
+        for (scale, shift) in scale.iter_mut().zip(&mut shift) {
+            *scale = 1.0 / (*scale + self.eps).sqrt();
+            *shift *= -*scale;
         }
-        self.statistics(x, io.params);
-        let dims = (self.channels, self.inner);
-        channelwise::channel_map_to(x, io.tops[0].data, dims, |c| self.normalize(c));
+        Some(Affine { scale, shift })
+    }
+
+    fn absorb(&mut self, tail: Tail) -> bool {
+        match tail {
+            Tail::Affine => self.global && self.taken.take(tail),
+            Tail::Act(_) => self.taken.take(tail),
+            _ => false,
+        }
+    }
+
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        if let Some(then) = io.then {
+            self.folded = self.affine(io.params).unwrap_or_default().then(then);
+        }
+        Ok(io.then.is_some())
+    }
+
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        self.run(Some(io.bottoms[0].data), io.tops[0].data, io.params);
         Ok(())
     }
 
     fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
-        if io.data.data.is_empty() {
-            return Ok(());
-        }
-        self.statistics(io.data.data, io.params);
-        let dims = (self.channels, self.inner);
-        channelwise::channel_map(io.data.data, dims, |c| self.normalize(c));
+        self.run(None, io.data.data, io.params);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use super::strips::{Axis, cut, join};
 use crate::{
     error::{Error, Result},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Traits},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -15,8 +15,12 @@ pub(super) const TYPE: LayerType = LayerType::new("Concat", |def| Ok(Box::new(Co
 
 struct Concat {
     axis: Axis,
+    /// How many bottoms there are.
+    parts: usize,
     /// For each bottom, how many values of a row of y are its own.
     runs: Vec<usize>,
+    /// y has one row.
+    one_row: bool,
 }
 
 impl Concat {
@@ -25,7 +29,9 @@ impl Concat {
         let old = ("concat_dim", param.concat_dim);
         Ok(Self {
             axis: Axis::new(def, "concat_param", param.axis, old)?,
+            parts: def.param.bottom.len(),
             runs: Vec::new(),
+            one_row: false,
         })
     }
 }
@@ -46,18 +52,23 @@ impl Layer for Concat {
             y[axis] += x.dims()[axis];
         }
         self.runs = bottoms.iter().map(|x| x.count_from(axis)).collect();
+        self.one_row = bottoms[0].count_range(0, axis) == 1;
         Ok(vec![Shape::new(&y)])
     }
 
     fn traits(&self) -> Traits {
         Traits {
-            sharing: if self.runs.len() == 1 {
-                Sharing::Alias
-            } else {
-                Sharing::Separate
+            sharing: match self.parts {
+                1 => Sharing::Alias,
+                _ if self.one_row => Sharing::Gather,
+                _ => Sharing::Separate,
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.parts == 1).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use crate::{
     error::{Error, Result},
-    kernels::map,
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Traits},
+    kernels::{finish, map},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Tail, Taken, Traits},
     schema::eltwise_parameter::EltwiseOp,
     tensor::{Shape, View},
 };
@@ -31,6 +31,8 @@ struct Eltwise {
     stable: bool,
     /// For MAX, the bottom that each element of y came from.
     taken: Vec<u32>,
+    /// What was absorbed.
+    tail: Taken,
 }
 
 impl Eltwise {
@@ -62,6 +64,7 @@ impl Eltwise {
             },
             stable: param.stable_prod_grad.unwrap_or(true),
             taken: Vec::new(),
+            tail: Taken::default(),
         })
     }
 
@@ -133,9 +136,18 @@ impl Layer for Eltwise {
         }
     }
 
+    fn tail(&self) -> Option<Tail> {
+        (self.op == EltwiseOp::Sum && self.coeff == [1.0, 1.0]).then_some(Tail::Sum)
+    }
+
+    fn absorb(&mut self, tail: Tail) -> bool {
+        matches!(tail, Tail::Act(_)) && self.tail.take(tail)
+    }
+
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let (bottoms, y) = (io.bottoms, &mut *io.tops[0].data);
         let part = |b: usize, start: usize, y: &[f32]| &bottoms[b].data[start..][..y.len()];
+        let act = self.tail.act;
         match self.op {
             EltwiseOp::Sum => Self::pieces(y, |start, y| {
                 for (y, &x) in y.iter_mut().zip(&bottoms[0].data[start..]) {
@@ -147,6 +159,7 @@ impl Layer for Eltwise {
                         *y += c * x;
                     }
                 }
+                finish::activate(y, act);
             }),
             EltwiseOp::Prod => Self::pieces(y, |start, y| {
                 y.copy_from_slice(part(0, start, y));
@@ -156,8 +169,12 @@ impl Layer for Eltwise {
                         *y *= x;
                     }
                 }
+                finish::activate(y, act);
             }),
-            EltwiseOp::Max => self.max(bottoms, y),
+            EltwiseOp::Max => {
+                self.max(bottoms, y);
+                finish::activate(y, act);
+            }
         }
         Ok(())
     }

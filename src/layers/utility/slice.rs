@@ -7,7 +7,7 @@
 use super::strips::{Axis, cut, join};
 use crate::{
     error::{Error, Result},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Traits},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -20,6 +20,8 @@ struct Slice {
     tops: usize,
     /// For each top, how many values of a row of x are its own.
     runs: Vec<usize>,
+    /// x has one row.
+    one_row: bool,
 }
 
 impl Slice {
@@ -49,6 +51,7 @@ impl Slice {
             points,
             tops,
             runs: Vec::new(),
+            one_row: false,
         })
     }
 
@@ -86,6 +89,7 @@ impl Layer for Slice {
         let axis = self.axis.of(x)?;
         let extents = self.extents(x, axis)?;
         let inner = x.count_from(axis + 1);
+        self.one_row = x.count_range(0, axis) == 1;
         self.runs = extents.iter().map(|extent| extent * inner).collect();
         Ok(extents
             .into_iter()
@@ -99,13 +103,17 @@ impl Layer for Slice {
 
     fn traits(&self) -> Traits {
         Traits {
-            sharing: if self.tops == 1 {
-                Sharing::Alias
-            } else {
-                Sharing::Separate
+            sharing: match self.tops {
+                1 => Sharing::Alias,
+                _ if self.one_row => Sharing::Scatter,
+                _ => Sharing::Separate,
             },
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.tops == 1).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -5,7 +5,7 @@
 use crate::{
     error::Result,
     kernels::map,
-    layer::{Arity, Backward, Forward, Layer, LayerType, Sharing, Traits},
+    layer::{Arity, Backward, Forward, Layer, LayerType, Sharing, Tail, Traits},
     tensor::Shape,
 };
 
@@ -30,6 +30,10 @@ impl Layer for Split {
             sharing: Sharing::Alias,
             ..Traits::default()
         }
+    }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.tops == 1).then_some(Tail::Identity)
     }
 
     fn forward(&mut self, _: &mut Forward<'_, '_>) -> Result<()> {

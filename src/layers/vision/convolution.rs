@@ -11,8 +11,11 @@
 use super::geometry::{Rounding, Window};
 use crate::{
     error::{Error, Result},
-    kernels::conv::{Conv, ConvParams, ConvShape, Epilogue, Filters},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Setup, Traits},
+    kernels::conv::{Conv, ConvParams, ConvShape, Epilogue, Filters, Packed, Residual},
+    layer::{
+        Arity, Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Setup, Tail,
+        Taken, Traits,
+    },
     schema::ConvolutionParameter,
     tensor::Shape,
 };
@@ -25,6 +28,9 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
         weights: Shape::default(),
         batch: 0,
         bottoms: 0,
+        taken: Taken::default(),
+        folded: Folded::default(),
+        packed: None,
     }))
 })
 .arity(Arity::AtLeast(1), Arity::LikeBottoms);
@@ -37,6 +43,11 @@ struct Convolution {
     weights: Shape,
     batch: usize,
     bottoms: usize,
+    taken: Taken,
+    /// Weights only while they are packed.
+    folded: Folded,
+    /// In nets that only run forward.
+    packed: Option<Packed>,
 }
 
 impl Convolution {
@@ -132,18 +143,61 @@ impl Layer for Convolution {
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads::BOTTOMS,
-            workspace: self.conv().workspace_len(),
+            workspace: if self.def.backward {
+                self.conv().workspace_len()
+            } else {
+                self.conv().forward_workspace_len(true)
+            },
             ..Traits::default()
         }
     }
 
-    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        let w = Filters::Plain(&io.params[0].value.data);
-        let end = Epilogue {
-            bias: io.params.get(1).map(|b| &b.value.data[..]),
-            ..Epilogue::default()
+    fn absorb(&mut self, tail: Tail) -> bool {
+        match tail {
+            Tail::Affine => self.param.axis() == 1 && self.taken.take(tail),
+            Tail::Sum => self.bottoms == 1 && self.taken.take(tail),
+            Tail::Act(_) => self.taken.take(tail),
+            Tail::Identity => false,
+        }
+    }
+
+    fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
+        self.folded.fold(io, false);
+        let own = io.then.is_none();
+        let weights = if own {
+            self.folded.bias = io
+                .params
+                .get(1)
+                .map_or_else(Vec::new, |b| b.value.data.clone());
+            &io.params[0].value.data
+        } else {
+            &self.folded.weights
         };
-        for (x, y) in io.bottoms.iter().zip(io.tops.iter_mut()) {
+        self.packed = Some(self.conv().pack(weights));
+        self.folded.weights = Vec::new();
+        Ok(true)
+    }
+
+    fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        let Taken { sum, act, .. } = self.taken;
+        let (w, bias) = match &self.packed {
+            Some(packed) => (Filters::Packed(packed), Some(&self.folded.bias[..])),
+            None => {
+                let bias = io.params.get(1).map(|b| &b.value.data[..]);
+                (Filters::Plain(&io.params[0].value.data), bias)
+            }
+        };
+        let bias = bias.filter(|bias| !bias.is_empty());
+        let (bottoms, residual) = match io.bottoms {
+            [x, residual] if sum => (std::slice::from_ref(x), Residual::Other(residual.data)),
+            all => (all, Residual::None),
+        };
+        let end = Epilogue {
+            bias,
+            residual,
+            act,
+        };
+        for (x, y) in bottoms.iter().zip(io.tops.iter_mut()) {
             self.conv().forward(x.data, w, end, y.data, io.workspace);
         }
         Ok(())
