@@ -3,10 +3,10 @@
 //! A blob is seen as n × channels × inner, given as `(channels, inner)`. The functions ask a closure for what is to be
 //! done to a channel, so that its constants are looked up once a plane. Work is split over elements.
 
-use rayon::prelude::*;
-
-/// Elements that one task handles.
-const PIECE: usize = 1 << 14;
+use super::{
+    cut::{self, Units},
+    map,
+};
 
 /// y\[i\] = f(c)(y\[i\]).
 pub fn channel_map<F: Fn(f32) -> f32>(
@@ -14,11 +14,14 @@ pub fn channel_map<F: Fn(f32) -> f32>(
     dims: (usize, usize),
     f: impl Fn(usize) -> F + Sync,
 ) {
-    y.par_chunks_mut(PIECE).enumerate().for_each(|(i, y)| {
-        planes(i, y.len(), dims, |c, run| {
-            let f = f(c);
-            y[run].iter_mut().for_each(|y| *y = f(*y));
-        });
+    let units = y.len();
+    cut::each(Units(y, 1), units, 8, |first, Units(y, _)| {
+        if dims.1 == 1 {
+            let channels = cycle(first, dims.0);
+            y.iter_mut().zip(channels).for_each(|(y, c)| *y = f(c)(*y));
+        } else {
+            planes(first, y.len(), dims, |c, run| map::run(&mut y[run], &f(c)));
+        }
     });
 }
 
@@ -43,16 +46,19 @@ pub fn channel_zip<F: Fn(f32, f32) -> f32>(
     f: impl Fn(usize) -> F + Sync,
 ) {
     assert_eq!(x.len(), y.len());
-    y.par_chunks_mut(PIECE)
-        .zip(x.par_chunks(PIECE))
-        .enumerate()
-        .for_each(|(i, (y, x))| {
-            planes(i, y.len(), dims, |c, run| {
-                let f = f(c);
-                let x = &x[run.clone()];
-                y[run].iter_mut().zip(x).for_each(|(y, &x)| *y = f(*y, x));
+    let parts = (Units(y, 1), Units(x, 1));
+    cut::each(parts, x.len(), 12, |first, (Units(y, _), Units(x, _))| {
+        if dims.1 == 1 {
+            let from = x.iter().zip(cycle(first, dims.0));
+            y.iter_mut()
+                .zip(from)
+                .for_each(|(y, (&x, c))| *y = f(c)(*y, x));
+        } else {
+            planes(first, y.len(), dims, |c, run| {
+                map::run_zip(&mut y[run.clone()], &x[run], &f(c));
             });
-        });
+        }
+    });
 }
 
 /// y\[i\] = f(c)(a\[i\], b\[i\]).
@@ -63,31 +69,38 @@ pub fn channel_zip_to<F: Fn(f32, f32) -> f32>(
     f: impl Fn(usize) -> F + Sync,
 ) {
     assert!(a.len() == y.len() && b.len() == y.len());
-    y.par_chunks_mut(PIECE)
-        .zip(a.par_chunks(PIECE))
-        .zip(b.par_chunks(PIECE))
-        .enumerate()
-        .for_each(|(i, ((y, a), b))| {
-            planes(i, y.len(), dims, |c, run| {
+    let parts = (Units(y, 1), Units(a, 1), Units(b, 1));
+    cut::each(
+        parts,
+        a.len(),
+        16,
+        |first, (Units(y, _), Units(a, _), Units(b, _))| {
+            planes(first, y.len(), dims, |c, run| {
                 let f = f(c);
-                let from = a[run.clone()].iter().zip(&b[run.clone()]);
-                y[run]
-                    .iter_mut()
-                    .zip(from)
-                    .for_each(|(y, (&a, &b))| *y = f(a, b));
+                let f = move |_, a, b| f(a, b);
+                map::run_zip2(&mut y[run.clone()], &a[run.clone()], &b[run], &f);
             });
-        });
+        },
+    );
 }
 
-/// Calls `f` with each plane's channel and range within piece `i`, which has `len` elements.
+/// The channels of elements `first` and on, where each element is a plane.
+fn cycle(first: usize, channels: usize) -> impl Iterator<Item = usize> {
+    let start = first.checked_rem(channels).unwrap_or(0);
+    (start..channels).chain((0..).flat_map(move |_| 0..channels))
+}
+
+/// Calls `f` with each plane's channel and range among the `len` elements from `first` on.
 fn planes(
-    i: usize,
+    first: usize,
     len: usize,
     (channels, inner): (usize, usize),
     mut f: impl FnMut(usize, std::ops::Range<usize>),
 ) {
-    let first = i * PIECE;
-    // Where the piece begins inside its plane. Elements exist, so neither extent is 0.
+    if len == 0 {
+        return;
+    }
+    // Where the first begins inside its plane. Elements exist, so neither extent is 0.
     let (mut channel, within) = (first / inner % channels, first % inner);
     let mut start = 0;
     let mut end = (inner - within).min(len);

@@ -6,10 +6,11 @@ use super::{
     map::{map_in_place, zip_into},
 };
 
-/// x where x > 0, else slope · x.
-#[inline]
+/// x where x > 0, else slope · x; as a product, for of two values the compiler would store only the one that differs, by a
+/// branch.
+#[inline(always)]
 pub fn relu(slope: f32) -> impl Fn(f32) -> f32 + Copy + Sync {
-    move |x| if x > 0.0 { x } else { slope * x }
+    move |x| x * if x > 0.0 { 1.0 } else { slope }
 }
 
 /// y\[i\] = act(y\[i\]).
@@ -26,7 +27,7 @@ pub fn add_activate(y: &mut [f32], x: &[f32], act: Act) {
         Act::None => zip_into(y, x, |y, x| y + x),
         Act::Relu(slope) => {
             let relu = relu(slope);
-            zip_into(y, x, |y, x| relu(y + x));
+            zip_into(y, x, move |y, x| relu(y + x));
         }
     }
 }

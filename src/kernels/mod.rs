@@ -6,6 +6,7 @@
 
 pub mod channelwise;
 pub mod conv;
+pub mod cut;
 pub mod finish;
 pub mod gemm;
 pub mod lrn;
@@ -13,6 +14,7 @@ pub mod map;
 pub mod pool;
 pub mod reduce;
 mod scratch;
+pub mod simd;
 pub mod softmax;
 mod tile;
 

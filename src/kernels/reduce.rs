@@ -5,6 +5,8 @@
 
 use rayon::prelude::*;
 
+use super::simd::wide;
+
 /// Elements of a lane sum: short enough for `f32`, long enough to amortise its end.
 const RUN: usize = 1 << 10;
 /// Up to here a second thread costs more than it brings.
@@ -28,6 +30,22 @@ pub fn sumsq(x: &[f32]) -> f32 {
     total(x, x, |x, _| x * x)
 }
 
+/// Σ x², every term in `f64`: no square is too large.
+pub fn sumsq_f64(x: &[f32]) -> f64 {
+    let mut partial = [0.0f64; PIECES];
+    let piece = x.len().div_ceil(PIECES).next_multiple_of(RUN).max(RUN);
+    let piece_sum = |(p, x): (&mut f64, &[f32])| *p = squares(x);
+    if x.len() <= SERIAL {
+        partial.iter_mut().zip(x.chunks(piece)).for_each(piece_sum);
+    } else {
+        partial
+            .par_iter_mut()
+            .zip(x.par_chunks(piece))
+            .for_each(piece_sum);
+    }
+    partial.iter().sum()
+}
+
 /// Σ x · y.
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     total(x, y, |x, y| x * y)
@@ -38,106 +56,241 @@ pub fn total(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> f32 {
     assert_eq!(x.len(), y.len());
     let mut partial = [0.0f64; PIECES];
     let piece = x.len().div_ceil(PIECES).next_multiple_of(RUN).max(RUN);
-    let run = |((p, x), y): ((&mut f64, &[f32]), &[f32])| *p = serial(x, y, &f);
+    let piece_sum = |((p, x), y): ((&mut f64, &[f32]), &[f32])| *p = run(x, y, &f);
     if x.len() <= SERIAL {
         partial
             .iter_mut()
             .zip(x.chunks(piece))
             .zip(y.chunks(piece))
-            .for_each(run);
+            .for_each(piece_sum);
     } else {
         partial
             .par_iter_mut()
             .zip(x.par_chunks(piece))
             .zip(y.par_chunks(piece))
-            .for_each(run);
+            .for_each(piece_sum);
     }
     partial.iter().sum::<f64>() as f32
 }
 
 /// Σ f(x, y) on the calling thread.
-fn serial(x: &[f32], y: &[f32], f: &impl Fn(f32, f32) -> f32) -> f64 {
-    let mut sum = 0.0;
+#[inline(always)]
+pub(super) fn lane_sum(x: &[f32], y: &[f32], f: &impl Fn(f32, f32) -> f32) -> f64 {
+    lane_sums(x, y, &|x, y| [f(x, y)])[0]
+}
+
+/// The sums of both of what f gives, on the calling thread.
+#[inline(always)]
+fn lane_sums<const N: usize>(x: &[f32], y: &[f32], f: &impl Fn(f32, f32) -> [f32; N]) -> [f64; N] {
+    let mut sums = [0.0; N];
     for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
-        let mut lanes = [0.0f32; LANES];
-        let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-        let (x_end, y_end) = (xs.remainder(), ys.remainder());
-        for (x, y) in xs.zip(ys) {
+        let mut lanes = [[0.0f32; LANES]; N];
+        let ((xs, x_end), (ys, y_end)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+        for (x, y) in xs.iter().zip(ys) {
             for i in 0..LANES {
-                lanes[i] += f(x[i], y[i]);
+                let terms = f(x[i], y[i]);
+                for k in 0..N {
+                    lanes[k][i] += terms[k];
+                }
             }
         }
-        for ((lane, x), y) in lanes.iter_mut().zip(x_end).zip(y_end) {
-            *lane += f(*x, *y);
+        for (i, (x, y)) in x_end.iter().zip(y_end).enumerate() {
+            let terms = f(*x, *y);
+            for k in 0..N {
+                lanes[k][i] += terms[k];
+            }
         }
-        sum += lanes.iter().map(|&l| f64::from(l)).sum::<f64>();
+        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+            *sum += lanes.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
     }
-    sum
+    sums
+}
+
+wide! {
+    fn squares(x: &[f32]) -> f64 {
+        let mut lanes = [0.0f64; LANES];
+        let (xs, x_end) = x.as_chunks::<LANES>();
+        for x in xs {
+            for i in 0..LANES {
+                lanes[i] += f64::from(x[i]) * f64::from(x[i]);
+            }
+        }
+        for (lane, &x) in lanes.iter_mut().zip(x_end) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+        lanes.iter().sum()
+    }
+
+    fn run<F: Fn(f32, f32) -> f32>(x: &[f32], y: &[f32], f: &F) -> f64 {
+        lane_sum(x, y, f)
+    }
+
+    fn run_two<F: Fn(f32, f32) -> [f32; 2]>(x: &[f32], y: &[f32], f: &F) -> [f64; 2] {
+        lane_sums(x, y, f)
+    }
 }
 
 /// out\[c\] += Σ over n and inner of x, for x of n × channels × inner.
 pub fn channel_sum_add(x: &[f32], dims: (usize, usize), out: &mut [f32]) {
-    channels(x, x, dims, out, |_, x, _| x, |old, sum| old + sum as f32);
+    channels(x, x, dims, out, |x, _| x, |old, sum| old + sum as f32);
 }
 
 /// out\[c\] += Σ over n and inner of x · y, for x and y of n × channels × inner.
 pub fn channel_dot_add(x: &[f32], y: &[f32], dims: (usize, usize), out: &mut [f32]) {
-    channels(
+    channels(x, y, dims, out, |x, y| x * y, |old, sum| old + sum as f32);
+}
+
+/// out\[c\] += Σ over n and inner of x · y, and sum\[c\] += Σ of y, in one pass.
+pub fn channel_dot_sum_add(
+    x: &[f32],
+    y: &[f32],
+    dims: (usize, usize),
+    dot: &mut [f32],
+    sum: &mut [f32],
+) {
+    pairs(
         x,
         y,
         dims,
-        out,
-        |_, x, y| x * y,
+        (dot, sum),
+        |x, y| [x * y, y],
         |old, sum| old + sum as f32,
     );
 }
 
-/// mean\[c\] = the mean of channel c, for x of n × channels × inner.
-pub fn channel_mean(x: &[f32], dims: (usize, usize), mean: &mut [f32]) {
+/// mean\[c\] and mean of x · y, in one pass: those of y and of x · y.
+pub fn channel_means(
+    x: &[f32],
+    y: &[f32],
+    dims: (usize, usize),
+    mean: &mut [f32],
+    product: &mut [f32],
+) {
     let count = (x.len() / dims.0.max(1)) as f64;
-    channels(x, x, dims, mean, |_, x, _| x, |_, sum| (sum / count) as f32);
+    pairs(
+        x,
+        y,
+        dims,
+        (product, mean),
+        |x, y| [x * y, y],
+        |_, sum| (sum / count) as f32,
+    );
 }
 
-/// var\[c\] = the mean of (x − mean\[c\])² of channel c (not the unbiased estimate), for x of n × channels × inner.
-pub fn channel_var(x: &[f32], mean: &[f32], dims: (usize, usize), var: &mut [f32]) {
+/// mean\[c\] = the mean of channel c, var\[c\] = the mean of (x − mean\[c\])² (not the unbiased estimate), for x of
+/// n × channels × inner. The second pass over a channel follows the first while it is in the cache.
+pub fn channel_moments(x: &[f32], dims: (usize, usize), mean: &mut [f32], var: &mut [f32]) {
     let count = (x.len() / dims.0.max(1)) as f64;
-    let square = |c: usize, x: f32, _: f32| (x - mean[c]) * (x - mean[c]);
-    channels(x, x, dims, var, square, |_, sum| (sum / count) as f32);
+    let one = |(c, (mean, var)): (usize, (&mut f32, &mut f32))| {
+        let m = (channel(x, x, dims, c, &|x, _| x) / count) as f32;
+        let square = move |x: f32, _: f32| (x - m) * (x - m);
+        (*mean, *var) = (m, (channel(x, x, dims, c, &square) / count) as f32);
+    };
+    check(x, x, dims, mean);
+    assert_eq!(var.len(), dims.0);
+    if x.len() <= SERIAL {
+        mean.iter_mut().zip(var).enumerate().for_each(one);
+    } else {
+        mean.par_iter_mut().zip(var).enumerate().for_each(one);
+    }
 }
 
-/// out\[c\] = end(out\[c\], Σ over n and inner of f(c, x, y)), for x and y of n × channels × inner.
-pub fn channels(
+fn check(x: &[f32], y: &[f32], (channels, inner): (usize, usize), out: &[f32]) {
+    assert_eq!(out.len(), channels);
+    assert_eq!(x.len(), y.len());
+    assert!(x.is_empty() || x.len().is_multiple_of(channels * inner));
+}
+
+/// Σ over n and inner of f(x, y) in channel `c`.
+fn channel(
     x: &[f32],
     y: &[f32],
     (channels, inner): (usize, usize),
+    c: usize,
+    f: &impl Fn(f32, f32) -> f32,
+) -> f64 {
+    if inner == 1 {
+        let terms = x.chunks_exact(channels).zip(y.chunks_exact(channels));
+        return terms.map(|(x, y)| f64::from(f(x[c], y[c]))).sum();
+    }
+    let planes = x.chunks_exact(inner).zip(y.chunks_exact(inner));
+    let own = planes.skip(c).step_by(channels);
+    own.map(|(x, y)| run(x, y, f)).sum()
+}
+
+/// Where each element is a plane, channels that are summed side by side.
+const BESIDE: usize = 64;
+
+/// out\[c\] = end(out\[c\], Σ over n and inner of f(x, y)), for x and y of n × channels × inner.
+fn channels(
+    x: &[f32],
+    y: &[f32],
+    dims: (usize, usize),
     out: &mut [f32],
-    f: impl Fn(usize, f32, f32) -> f32 + Sync,
+    f: impl Fn(f32, f32) -> f32 + Sync,
     end: impl Fn(f32, f64) -> f32 + Sync,
 ) {
-    assert_eq!(out.len(), channels);
-    assert_eq!(x.len(), y.len());
-    let image = channels * inner;
-    let images = x.len().checked_div(image).unwrap_or(0);
-    assert_eq!(x.len(), images * image);
-    let run = |(c, out): (usize, &mut f32)| {
-        let mut sum = 0.0;
-        if inner == 1 {
-            let at = |v: &[f32], n: usize| v[n * channels + c];
-            for n in 0..images {
-                sum += f64::from(f(c, at(x, n), at(y, n)));
+    check(x, y, dims, out);
+    let (serial, f) = (x.len() <= SERIAL, &f);
+    if dims.1 == 1 {
+        let some = |(i, out): (usize, &mut [f32])| {
+            let mut sums = [0.0f64; BESIDE];
+            for (x, y) in x.chunks_exact(dims.0).zip(y.chunks_exact(dims.0)) {
+                let own = i * BESIDE..i * BESIDE + out.len();
+                let terms = x[own.clone()].iter().zip(&y[own]);
+                for (sum, (x, y)) in sums.iter_mut().zip(terms) {
+                    *sum += f64::from(f(*x, *y));
+                }
             }
+            out.iter_mut()
+                .zip(sums)
+                .for_each(|(out, sum)| *out = end(*out, sum));
+        };
+        if serial {
+            out.chunks_mut(BESIDE).enumerate().for_each(some);
         } else {
-            for n in 0..images {
-                let plane = n * image + c * inner..n * image + (c + 1) * inner;
-                sum += serial(&x[plane.clone()], &y[plane], &|x, y| f(c, x, y));
-            }
+            out.par_chunks_mut(BESIDE).enumerate().for_each(some);
         }
-        *out = end(*out, sum);
+        return;
+    }
+    let one = |(c, out): (usize, &mut f32)| *out = end(*out, channel(x, y, dims, c, f));
+    if serial {
+        out.iter_mut().enumerate().for_each(one);
+    } else {
+        out.par_iter_mut().enumerate().for_each(one);
+    }
+}
+
+/// [`channels`] for two sums at once.
+fn pairs(
+    x: &[f32],
+    y: &[f32],
+    dims: (usize, usize),
+    (a, b): (&mut [f32], &mut [f32]),
+    f: impl Fn(f32, f32) -> [f32; 2] + Sync,
+    end: impl Fn(f32, f64) -> f32 + Sync,
+) {
+    let f = &f;
+    if dims.1 == 1 {
+        channels(x, y, dims, a, |x, y| f(x, y)[0], &end);
+        return channels(x, y, dims, b, |x, y| f(x, y)[1], &end);
+    }
+    check(x, y, dims, a);
+    check(x, y, dims, b);
+    let one = |(c, (a, b)): (usize, (&mut f32, &mut f32))| {
+        let planes = x.chunks_exact(dims.1).zip(y.chunks_exact(dims.1));
+        let mut sums = [0.0; 2];
+        for (x, y) in planes.skip(c).step_by(dims.0) {
+            let [p, q] = run_two(x, y, f);
+            sums = [sums[0] + p, sums[1] + q];
+        }
+        (*a, *b) = (end(*a, sums[0]), end(*b, sums[1]));
     };
     if x.len() <= SERIAL {
-        out.iter_mut().enumerate().for_each(run);
+        a.iter_mut().zip(b).enumerate().for_each(one);
     } else {
-        out.par_iter_mut().enumerate().for_each(run);
+        a.par_iter_mut().zip(b).enumerate().for_each(one);
     }
 }
 
@@ -154,6 +307,7 @@ mod tests {
                 let terms = x.iter().zip(&y);
                 terms.map(|(&x, &y)| f(x.into(), y.into())).sum::<f64>() as f32
             };
+            assert!((sumsq_f64(&x) - f64::from(sumsq(&x))).abs() <= 1e-6 * n as f64);
             let got = [sum(&x), asum(&x), sumsq(&x), dot(&x, &y)];
             let want = [
                 plain(&|x, _| x),
@@ -193,12 +347,25 @@ mod tests {
                 continue;
             }
             let (mut mean, mut var) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
-            channel_mean(&x, dims, &mut mean);
-            channel_var(&x, &mean, dims, &mut var);
+            channel_moments(&x, dims, &mut mean, &mut var);
+            let (mut one, mut product) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+            channel_means(&y, &x, dims, &mut one, &mut product);
+            assert_eq!(one, mean);
+            let (mut dots, mut sums) = (vec![1.0; channels], vec![1.0; channels]);
+            channel_dot_sum_add(&x, &y, dims, &mut dots, &mut sums);
             for c in 0..channels {
                 let m = of(c).map(|i| x[i]).sum::<f32>() / count;
                 let v = of(c).map(|i| (x[i] - m).powi(2)).sum::<f32>() / count;
                 assert_close(&[mean[c], var[c]], &[m, v], 1e-5, "moments");
+                let dot = of(c).map(|i| x[i] * y[i]).sum::<f32>();
+                assert_close(&[product[c]], &[dot / count], 1e-5, "mean of products");
+                let sum = of(c).map(|i| y[i]).sum::<f32>();
+                assert_close(
+                    &[dots[c], sums[c]],
+                    &[1.0 + dot, 1.0 + sum],
+                    1e-4,
+                    "two sums",
+                );
             }
         }
     }

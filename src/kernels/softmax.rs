@@ -2,104 +2,122 @@
 //!
 //! y_c = exp(x_c − m) / Σ exp(x_k − m), with m the largest x of the column; dx_c = y_c · (dy_c − Σ dy_k · y_k).
 
-use rayon::prelude::*;
+use super::{
+    cut::{self, Units},
+    reduce::lane_sum,
+    simd::{exp, wide},
+};
 
 /// Columns handled side by side.
 const LANES: usize = 64;
-/// Elements below which one thread does it all.
-const SERIAL: usize = 1 << 12;
 
 /// Writes the softmax of `x` to `y`; `dims` are channels and inner.
 pub fn forward(x: &[f32], (channels, inner): (usize, usize), y: &mut [f32]) {
+    let image = channels * inner;
     assert_eq!(x.len(), y.len());
-    for_each_image(y, x, channels * inner, |y, x| {
-        if inner == 1 {
-            return column(x, y);
-        }
-        for start in (0..inner).step_by(LANES) {
-            let lanes = start..inner.min(start + LANES);
-            let at = |c: usize| c * inner + lanes.start..c * inner + lanes.end;
-            let mut max = [f32::NEG_INFINITY; LANES];
-            let mut sum = [0.0; LANES];
-            for c in 0..channels {
-                let x = &x[at(c)];
-                max.iter_mut().zip(x).for_each(|(m, x)| *m = larger(*m, *x));
-            }
-            for c in 0..channels {
-                let terms = y[at(c)].iter_mut().zip(&x[at(c)]);
-                for ((y, x), (m, s)) in terms.zip(max.iter().zip(&mut sum)) {
-                    *y = (x - m).exp();
-                    *s += *y;
-                }
-            }
-            for c in 0..channels {
-                y[at(c)].iter_mut().zip(&sum).for_each(|(y, s)| *y /= *s);
-            }
-        }
+    if image == 0 {
+        return;
+    }
+    assert!(x.len().is_multiple_of(image));
+    let (units, parts) = (x.len() / image, (Units(x, image), Units(y, image)));
+    // A power takes as long as some more bytes.
+    cut::each(parts, units, 32 * image, |_, (x, y)| match inner {
+        1 => columns(x.0, channels, y.0),
+        _ => strips(x.0, channels, inner, y.0),
     });
 }
 
-/// A single column that lies in one piece.
-fn column(x: &[f32], y: &mut [f32]) {
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, larger);
-    let mut sum = 0.0;
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = (x - max).exp();
-        sum += *y;
+wide! {
+    /// Columns that lie in one piece each.
+    fn columns(x: &[f32], channels: usize, y: &mut [f32]) {
+        for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+            let max = x.iter().copied().fold(f32::NEG_INFINITY, larger);
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = exp(x - max));
+            let sum = lane_sum(y, y, &|y, _| y) as f32;
+            y.iter_mut().for_each(|y| *y /= sum);
+        }
     }
-    y.iter_mut().for_each(|y| *y /= sum);
+
+    fn strips(x: &[f32], channels: usize, inner: usize, y: &mut [f32]) {
+        let image = channels * inner;
+        for (x, y) in x.chunks_exact(image).zip(y.chunks_exact_mut(image)) {
+            for start in (0..inner).step_by(LANES) {
+                let lanes = start..inner.min(start + LANES);
+                let at = |c: usize| c * inner + lanes.start..c * inner + lanes.end;
+                let mut max = [f32::NEG_INFINITY; LANES];
+                let mut sum = [0.0; LANES];
+                for c in 0..channels {
+                    let x = &x[at(c)];
+                    max.iter_mut().zip(x).for_each(|(m, x)| *m = larger(*m, *x));
+                }
+                for c in 0..channels {
+                    let (x, y) = (&x[at(c)], &mut y[at(c)]);
+                    let from = x.iter().zip(&max);
+                    y.iter_mut().zip(from).for_each(|(y, (x, m))| *y = exp(x - m));
+                    sum.iter_mut().zip(&*y).for_each(|(s, y)| *s += y);
+                }
+                for c in 0..channels {
+                    y[at(c)].iter_mut().zip(&sum).for_each(|(y, s)| *y /= *s);
+                }
+            }
+        }
+    }
+
+    fn backward_columns(y: &[f32], dy: &[f32], channels: usize, dx: &mut [f32]) {
+        let from = y.chunks_exact(channels).zip(dy.chunks_exact(channels));
+        for (dx, (y, dy)) in dx.chunks_exact_mut(channels).zip(from) {
+            let dot = lane_sum(y, dy, &|y, d| d * y) as f32;
+            let from = y.iter().zip(dy);
+            dx.iter_mut().zip(from).for_each(|(dx, (y, d))| *dx = (d - dot) * y);
+        }
+    }
+
+    fn backward_strips(y: &[f32], dy: &[f32], channels: usize, inner: usize, dx: &mut [f32]) {
+        let image = channels * inner;
+        let from = y.chunks_exact(image).zip(dy.chunks_exact(image));
+        for (dx, (y, dy)) in dx.chunks_exact_mut(image).zip(from) {
+            for start in (0..inner).step_by(LANES) {
+                let lanes = start..inner.min(start + LANES);
+                let at = |c: usize| c * inner + lanes.start..c * inner + lanes.end;
+                let mut dot = [0.0; LANES];
+                for c in 0..channels {
+                    let terms = dy[at(c)].iter().zip(&y[at(c)]);
+                    dot.iter_mut().zip(terms).for_each(|(dot, (d, y))| *dot += d * y);
+                }
+                for c in 0..channels {
+                    let terms = dy[at(c)].iter().zip(&y[at(c)]).zip(&dot);
+                    let terms = dx[at(c)].iter_mut().zip(terms);
+                    terms.for_each(|(dx, ((d, y), dot))| *dx = (d - dot) * y);
+                }
+            }
+        }
+    }
 }
 
 /// The larger one; cheaper than `f32::max`, and a NaN in `b` is not hidden for long: it makes the sum NaN.
+#[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
 /// Writes the gradient of the input to `dx`, from the output `y` and its gradient `dy`.
 pub fn backward(y: &[f32], dy: &[f32], (channels, inner): (usize, usize), dx: &mut [f32]) {
-    assert!(y.len() == dx.len() && dy.len() == dx.len());
     let image = channels * inner;
+    assert!(y.len() == dx.len() && dy.len() == dx.len());
     if image == 0 {
         return;
     }
-    // The gradient of the output rides along in dx, so that one helper cuts everything.
-    dx.copy_from_slice(dy);
-    for_each_image(dx, y, image, |dx, y| {
-        for start in (0..inner).step_by(LANES) {
-            let lanes = start..inner.min(start + LANES);
-            let at = |c: usize| c * inner + lanes.start..c * inner + lanes.end;
-            let mut dot = [0.0; LANES];
-            for c in 0..channels {
-                let terms = dx[at(c)].iter().zip(&y[at(c)]);
-                terms.zip(&mut dot).for_each(|((d, y), dot)| *dot += d * y);
-            }
-            for c in 0..channels {
-                let terms = dx[at(c)].iter_mut().zip(&y[at(c)]);
-                terms
-                    .zip(&dot)
-                    .for_each(|((d, y), dot)| *d = (*d - dot) * y);
-            }
-        }
-    });
-}
-
-/// Calls `f` with each image of `y` and of `x`, in parallel.
-fn for_each_image(y: &mut [f32], x: &[f32], image: usize, f: impl Fn(&mut [f32], &[f32]) + Sync) {
-    if image == 0 {
-        return;
-    }
-    assert_eq!(y.len() % image, 0);
-    let run = |(y, x): (&mut [f32], &[f32])| {
-        let images = y.chunks_exact_mut(image).zip(x.chunks_exact(image));
-        images.for_each(|(y, x)| f(y, x));
-    };
-    if y.len() <= SERIAL {
-        return run((y, x));
-    }
-    let piece = SERIAL.div_ceil(image) * image;
-    y.par_chunks_mut(piece)
-        .zip(x.par_chunks(piece))
-        .for_each(run);
+    assert!(y.len().is_multiple_of(image));
+    let parts = (Units(y, image), Units(dy, image), Units(dx, image));
+    cut::each(
+        parts,
+        y.len() / image,
+        16 * image,
+        |_, (y, dy, dx)| match inner {
+            1 => backward_columns(y.0, dy.0, channels, dx.0),
+            _ => backward_strips(y.0, dy.0, channels, inner, dx.0),
+        },
+    );
 }
 
 #[cfg(test)]
@@ -167,6 +185,15 @@ mod tests {
         let mut dx = vec![f32::NAN; 24];
         backward(&plain(&x, channels, inner), &dy, (channels, inner), &mut dx);
         assert_close(&dx, &want, 1e-4, "gradient");
+        // The same columns, each in one piece.
+        let turned = |v: &[f32]| -> Vec<f32> {
+            let at = |i: usize| i / 12 * 12 + i % 4 * 3 + i / 4 % 3;
+            (0..24).map(|i| v[at(i)]).collect()
+        };
+        let mut columns = vec![f32::NAN; 24];
+        let y = turned(&plain(&x, channels, inner));
+        backward(&y, &turned(&dy), (channels, 1), &mut columns);
+        assert_close(&columns, &turned(&want), 1e-4, "gradient of columns");
     }
 
     #[test]
@@ -176,7 +203,10 @@ mod tests {
             let (mut y, mut dx) = (x.clone(), x.clone());
             forward(&x, (5, 144), &mut y);
             backward(&y, &dy, (5, 144), &mut dx);
-            [y, dx].concat()
+            let (mut z, mut dz) = (x.clone(), x.clone());
+            forward(&x, (720, 1), &mut z);
+            backward(&z, &dy, (720, 1), &mut dz);
+            [y, dx, z, dz].concat()
         });
     }
 }

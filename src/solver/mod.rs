@@ -93,6 +93,8 @@ pub struct Solver {
     last_snapshot: Option<PathBuf>,
     /// The iteration whose snapshot failed last.
     unsaved: Option<u64>,
+    /// Whether the last update left every gradient at zero.
+    grads_are_zero: bool,
     /// Numbers of the solver's message, checked.
     every: Every,
 }
@@ -183,6 +185,7 @@ impl Solver {
             before_test: None,
             last_snapshot: None,
             unsaved: None,
+            grads_are_zero: false,
             every,
             param,
             options,

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    kernels::map,
     schema::SolverParameter,
 };
 
@@ -36,17 +37,13 @@ impl Regularizer {
             return;
         }
         match self {
-            Self::L2 => {
-                for (g, &w) in g.iter_mut().zip(w) {
-                    *g += decay * w;
-                }
-            }
-            Self::L1 => {
-                for (g, &w) in g.iter_mut().zip(w) {
-                    // Not `signum`, which is ±1 at ±0.
-                    *g += decay * (f32::from(u8::from(w > 0.0)) - f32::from(u8::from(w < 0.0)));
-                }
-            }
+            Self::L2 => map::axpy(decay, w, g),
+            // Not `signum`, which is ±1 at ±0.
+            Self::L1 => map::zip_into(g, w, move |g, w| {
+                let up = if w > 0.0 { 1.0 } else { 0.0 };
+                let down = if w < 0.0 { 1.0 } else { 0.0 };
+                g + decay * (up - down)
+            }),
         }
     }
 }

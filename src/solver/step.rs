@@ -98,6 +98,8 @@ impl Solver {
         control: &mut dyn FnMut() -> Action,
         observer: &mut dyn Observer,
     ) -> Result<bool> {
+        // Since the last call others may have run a pass on these parameters.
+        self.grads_are_zero = false;
         let end = self.iteration.saturating_add(n);
         let mut clock = Clock {
             start: Instant::now(),
@@ -133,7 +135,10 @@ impl Solver {
 
     /// The gradients of `iter_size` passes, added up, and their mean loss.
     fn forward_backward(&mut self, observer: &mut dyn Observer) -> Result<f32> {
-        self.params.clear_grads();
+        // The last update left zeros, unless there was none or it keeps what it did.
+        if !std::mem::take(&mut self.grads_are_zero) {
+            self.params.clear_grads();
+        }
         let passes = self.updater.iter_size();
         let mut sum = 0.0;
         for _ in 0..passes {
@@ -211,6 +216,7 @@ impl Solver {
             observer.on(&Event::Clipped { norm, bound });
         }
         self.updater.apply(&mut self.params, rate, self.iteration);
+        self.grads_are_zero = self.updater.clears();
         self.iteration += 1;
         observer.on(&Event::Step {
             iteration: self.iteration,

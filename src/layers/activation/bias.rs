@@ -8,7 +8,7 @@
 use super::broadcast;
 use crate::{
     error::Result,
-    kernels::{channelwise, reduce},
+    kernels::{channelwise, map, reduce},
     layer::{
         Affine, Arity, Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType,
         Setup, Sharing, Tail, Traits,
@@ -109,7 +109,7 @@ impl Layer for Bias {
             self.add_gradient(dy, &mut b.grad);
         }
         if let Some(dx) = &mut io.bottom_diffs[0] {
-            dx.data.copy_from_slice(dy);
+            map::copy(dy, dx.data);
         }
         Ok(())
     }

@@ -3,7 +3,10 @@
 //! Shapes: x, y any, equal. Where power or scale is 0, y is a constant and dx is 0.
 
 use super::unary::{Activation, GradFrom, Unary};
-use crate::layer::{LayerType, Tail};
+use crate::{
+    kernels::simd,
+    layer::{LayerType, Tail},
+};
 
 pub(super) const TYPE: LayerType = LayerType::new("Power", |def| {
     let param = def.param.power_param.unwrap_or_default();
@@ -14,6 +17,7 @@ pub(super) const TYPE: LayerType = LayerType::new("Power", |def| {
     })))
 });
 
+#[derive(Clone, Copy)]
 struct Power {
     power: f32,
     scale: f32,
@@ -27,7 +31,7 @@ impl Power {
         } else if power == 2.0 {
             base * base
         } else {
-            base.powf(power)
+            simd::pow(base, power)
         }
     }
 }

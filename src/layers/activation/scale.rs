@@ -74,11 +74,14 @@ impl Scale {
     /// Adds the gradients of the parameters.
     fn add_gradients(&self, x: &[f32], dy: &[f32], params: &mut [Param]) {
         let (s, b) = self.split(params);
-        if let Some(s) = s.filter(|s| s.wants_grad()) {
-            self.add_scale_gradient(x, dy, &mut s.grad);
-        }
-        if let Some(b) = b.filter(|b| b.wants_grad()) {
-            reduce::channel_sum_add(dy, self.dims, &mut b.grad);
+        let s = s.filter(|s| s.wants_grad());
+        match (s, b.filter(|b| b.wants_grad())) {
+            (Some(s), Some(b)) => {
+                reduce::channel_dot_sum_add(x, dy, self.dims, &mut s.grad, &mut b.grad);
+            }
+            (Some(s), None) => self.add_scale_gradient(x, dy, &mut s.grad),
+            (None, Some(b)) => reduce::channel_sum_add(dy, self.dims, &mut b.grad),
+            (None, None) => {}
         }
     }
 

@@ -16,8 +16,9 @@ pub(super) enum GradFrom {
     Top,
 }
 
-/// y = f(x), dx = dy · df.
-pub(super) trait Activation: Send + Sync {
+/// y = f(x), dx = dy · df. Copied into the loops, whose constants its options then are: a loop that looked them up behind
+/// a pointer would do so for every element.
+pub(super) trait Activation: Copy + Send + Sync {
     /// What `df` gets.
     const GRAD: GradFrom;
     /// The function.
@@ -64,7 +65,8 @@ impl<A: Activation> Layer for Unary<A> {
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        map::map(io.bottoms[0].data, io.tops[0].data, |x| self.0.f(x));
+        let own = self.0;
+        map::map(io.bottoms[0].data, io.tops[0].data, move |x| own.f(x));
         Ok(())
     }
 
@@ -72,19 +74,24 @@ impl<A: Activation> Layer for Unary<A> {
         let seen = Self::seen(io.bottoms[0], io.tops[0]);
         let dy = io.top_diff();
         if let Some(dx) = &mut io.bottom_diffs[0] {
-            map::zip2(dy.data, seen.data, dx.data, |dy, seen| dy * self.0.df(seen));
+            let own = self.0;
+            map::zip2(dy.data, seen.data, dx.data, move |dy, seen| {
+                dy * own.df(seen)
+            });
         }
         Ok(())
     }
 
     fn forward_in_place(&mut self, io: &mut InPlace<'_>) -> Result<()> {
-        map::map_in_place(io.data.data, |x| self.0.f(x));
+        let own = self.0;
+        map::map_in_place(io.data.data, move |x| own.f(x));
         Ok(())
     }
 
     fn backward_in_place(&mut self, io: &mut InPlaceBackward<'_>) -> Result<()> {
         let seen = Self::seen(io.bottom, io.top);
-        map::zip_into(io.diff.data, seen.data, |dy, seen| dy * self.0.df(seen));
+        let own = self.0;
+        map::zip_into(io.diff.data, seen.data, move |dy, seen| dy * own.df(seen));
         Ok(())
     }
 }

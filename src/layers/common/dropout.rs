@@ -9,6 +9,10 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
+    kernels::{
+        cut::{self, Units},
+        simd::wide,
+    },
     layer::{
         Backward, Forward, InPlace, InPlaceBackward, Layer, LayerDef, LayerType, Rng, Sharing,
         Tail, Traits,
@@ -19,8 +23,10 @@ use crate::{
 pub(super) const TYPE: LayerType =
     LayerType::new("Dropout", |def| Ok(Box::new(Dropout::new(def)?)));
 
-/// Elements that one task draws for and scales; fixed. A task's random numbers are a fixed part of the stream.
+/// Elements that one task draws for; fixed. A task's random numbers are a fixed part of the stream.
 const CHUNK: usize = 1 << 14;
+/// Words drawn at a time.
+const WORDS: usize = 256;
 
 struct Dropout {
     active: bool,
@@ -58,8 +64,14 @@ impl Dropout {
         let run = |(i, mask): (usize, &mut [u8])| {
             let mut rng = rng.clone();
             rng.set_word_pos(start + (i * CHUNK) as u128);
-            for m in mask {
-                *m = u8::from(rng.next_u32() >= threshold);
+            let mut words = [0; 4 * WORDS];
+            for mask in mask.chunks_mut(WORDS) {
+                let bytes = &mut words[..4 * mask.len()];
+                rng.fill_bytes(bytes);
+                let (words, _) = bytes.as_chunks::<4>();
+                for (m, word) in mask.iter_mut().zip(words) {
+                    *m = u8::from(u32::from_le_bytes(*word) >= threshold);
+                }
             }
         };
         if self.mask.len() <= CHUNK {
@@ -71,18 +83,28 @@ impl Dropout {
     }
 
     fn apply(&self, data: &mut [f32]) {
-        let run = |(data, mask): (&mut [f32], &[u8])| {
-            for (x, &m) in data.iter_mut().zip(mask) {
-                *x = *x * f32::from(m) * self.scale;
-            }
-        };
-        if data.len() <= CHUNK {
-            run((data, &self.mask));
-        } else {
-            data.par_chunks_mut(CHUNK)
-                .zip(self.mask.par_chunks(CHUNK))
-                .for_each(run);
-        }
+        let (units, parts) = (data.len(), (Units(data, 1), Units(&self.mask[..], 1)));
+        cut::each(parts, units, 9, |_, (data, mask)| {
+            masked_in_place(data.0, mask.0, self.scale)
+        });
+    }
+
+    fn apply_to(&self, x: &[f32], y: &mut [f32]) {
+        let parts = (Units(x, 1), Units(y, 1), Units(&self.mask[..], 1));
+        cut::each(parts, x.len(), 13, |_, (x, y, mask)| {
+            masked(x.0, y.0, mask.0, self.scale)
+        });
+    }
+}
+
+wide! {
+    fn masked_in_place(data: &mut [f32], mask: &[u8], scale: f32) {
+        data.iter_mut().zip(mask).for_each(|(x, &m)| *x = *x * f32::from(m) * scale);
+    }
+
+    fn masked(x: &[f32], y: &mut [f32], mask: &[u8], scale: f32) {
+        let from = x.iter().zip(mask);
+        y.iter_mut().zip(from).for_each(|(y, (x, &m))| *y = x * f32::from(m) * scale);
     }
 }
 
@@ -111,16 +133,14 @@ impl Layer for Dropout {
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         self.draw(io.rng);
-        io.tops[0].data.copy_from_slice(io.bottoms[0].data);
-        self.apply(io.tops[0].data);
+        self.apply_to(io.bottoms[0].data, io.tops[0].data);
         Ok(())
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
         let dy = io.top_diff();
         if let Some(dx) = &mut io.bottom_diffs[0] {
-            dx.data.copy_from_slice(dy.data);
-            self.apply(dx.data);
+            self.apply_to(dy.data, dx.data);
         }
         Ok(())
     }

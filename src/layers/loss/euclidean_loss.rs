@@ -58,7 +58,7 @@ impl Layer for EuclideanLoss {
         let alpha = io.top_diff().data[0] / self.items;
         for (dx, alpha) in io.bottom_diffs.iter_mut().zip([alpha, -alpha]) {
             if let Some(dx) = dx {
-                map::zip2(a, b, dx.data, |a, b| alpha * (a - b));
+                map::zip2(a, b, dx.data, move |a, b| alpha * (a - b));
             }
         }
         Ok(())

@@ -88,8 +88,7 @@ impl BatchNorm {
             stored(mean, *factor, &mut self.mean);
             stored(variance, *factor, &mut self.inverse);
         } else {
-            reduce::channel_mean(x, dims, &mut self.mean);
-            reduce::channel_var(x, &self.mean, dims, &mut self.inverse);
+            reduce::channel_moments(x, dims, &mut self.mean, &mut self.inverse);
             let f = self.fraction;
             *factor = *factor * f + 1.0;
             let n = x.len() / self.channels;
@@ -138,10 +137,7 @@ impl BatchNorm {
     /// mean(dy) and mean(dy · y) of each channel.
     fn diff_means(&mut self, dy: &[f32], y: &[f32]) {
         let dims = (self.channels, self.inner);
-        let n = (dy.len() / self.channels) as f64;
-        let mean = move |_: f32, sum: f64| (sum / n) as f32;
-        reduce::channels(dy, dy, dims, &mut self.mean, |_, dy, _| dy, mean);
-        reduce::channels(dy, y, dims, &mut self.product, |_, dy, y| dy * y, mean);
+        reduce::channel_means(y, dy, dims, &mut self.mean, &mut self.product);
     }
 
     /// What happens to a diff and its y, in channel `c`.

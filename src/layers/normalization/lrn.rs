@@ -4,8 +4,8 @@
 //! over the n×n pixels around, as average pooling counts them; `k` plays no part there. With t = Σ dy·y/s over the same
 //! channels, dx = dy · s^-β - 2αβ/n · x · t; within a channel the sum goes through the mean's gradient instead.
 //!
-//! Shapes: x, y \[N, C, H, W\]. n is odd. s is kept here; backward reads bottoms, across channels tops, too. `engine`
-//! changes nothing.
+//! Shapes: x, y \[N, C, H, W\]. n is odd. Nothing is kept: backward reads the bottom and computes s anew. `engine` changes
+//! nothing.
 
 use crate::{
     error::{Error, Result},
@@ -25,7 +25,6 @@ struct Normalize {
     across: bool,
     /// Channels, height, width.
     image: [usize; 3],
-    scale: Vec<f32>,
 }
 
 impl Normalize {
@@ -47,7 +46,6 @@ impl Normalize {
             },
             across: param.norm_region() == NormRegion::AcrossChannels,
             image: [0; 3],
-            scale: Vec::new(),
         })
     }
 }
@@ -61,17 +59,12 @@ impl Layer for Normalize {
             )));
         };
         self.image = [c, h, w];
-        self.scale.resize(bottoms[0].count(), 0.0);
         Ok(vec![bottoms[0].clone()])
     }
 
     fn traits(&self) -> Traits {
         Traits {
-            backward_reads: Reads {
-                bottoms: true,
-                tops: self.across,
-            },
-            workspace: self.scale.len(),
+            backward_reads: Reads::BOTTOMS,
             ..Traits::default()
         }
     }
@@ -83,25 +76,23 @@ impl Layer for Normalize {
             return Ok(());
         }
         if self.across {
-            lrn::across_forward(&self.param, x, (c, h * w), &mut self.scale, y);
+            lrn::across_forward(&self.param, x, (c, h * w), y);
         } else {
-            let workspace = &mut *io.workspace;
-            lrn::within_forward(&self.param, x, [h, w], &mut self.scale, y, workspace);
+            lrn::within_forward(&self.param, x, [h, w], y);
         }
         Ok(())
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
         let (x, dy) = (io.bottom(0).data, io.top_diff().data);
-        let y = self.across.then(|| io.top(0).data);
         let [c, h, w] = self.image;
         let Some(dx) = io.bottom_diffs[0].as_mut().filter(|_| !x.is_empty()) else {
             return Ok(());
         };
-        let (p, scale, workspace) = (&self.param, &self.scale[..], &mut *io.workspace);
-        match y {
-            Some(y) => lrn::across_backward(p, (x, y, scale), (c, h * w), dy, dx.data, workspace),
-            None => lrn::within_backward(p, (x, scale), [h, w], dy, dx.data, workspace),
+        if self.across {
+            lrn::across_backward(&self.param, x, (c, h * w), dy, dx.data);
+        } else {
+            lrn::within_backward(&self.param, x, [h, w], dy, dx.data);
         }
         Ok(())
     }

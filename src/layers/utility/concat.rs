@@ -3,7 +3,7 @@
 //! Shapes: bottoms are equal but for `axis`, whose extents add up in y. One bottom: y is the bottom, without work.
 //! Backward reads only dy.
 
-use super::strips::{Axis, cut, join};
+use super::strips::{Axis, cut_out, join};
 use crate::{
     error::{Error, Result},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
@@ -87,7 +87,7 @@ impl Layer for Concat {
         let mut offset = 0;
         for (dx, &run) in io.bottom_diffs.iter_mut().zip(&self.runs) {
             if let Some(dx) = dx {
-                cut(dy.data, width, offset, run, dx.data);
+                cut_out(dy.data, width, offset, run, dx.data);
             }
             offset += run;
         }

@@ -6,11 +6,15 @@
 //! Shapes: all equal. Backward reads the bottoms for PROD (and y without `stable_prod_grad`); which bottom MAX took is
 //! kept by the layer.
 
-use rayon::prelude::*;
-
 use crate::{
     error::{Error, Result},
-    kernels::{finish, map},
+    kernels::{
+        cut::{self, Units},
+        finish,
+        gemm::Act,
+        map,
+        simd::wide,
+    },
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Tail, Taken, Traits},
     schema::eltwise_parameter::EltwiseOp,
     tensor::{Shape, View},
@@ -20,10 +24,8 @@ pub(super) const TYPE: LayerType =
     LayerType::new("Eltwise", |def| Ok(Box::new(Eltwise::new(def)?)))
         .arity(Arity::AtLeast(2), Arity::Exact(1));
 
-/// Elements that one task works on, bottom after bottom, so that they stay in the cache; fixed.
-const CHUNK: usize = 1 << 13;
-/// Up to here a second thread costs more than it brings.
-const SERIAL: usize = 1 << 15;
+/// Elements that are worked on at a time, bottom after bottom, so that they stay in the cache.
+const CHUNK: usize = 1 << 11;
 
 struct Eltwise {
     op: EltwiseOp,
@@ -70,41 +72,46 @@ impl Eltwise {
 
     /// Calls `f` with pieces of `y` and where they start, in parallel.
     fn pieces(y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
-        let run = |(i, y): (usize, &mut [f32])| f(i * CHUNK, y);
-        if y.len() <= SERIAL {
-            y.chunks_mut(CHUNK).enumerate().for_each(run);
-        } else {
-            y.par_chunks_mut(CHUNK).enumerate().for_each(run);
-        }
+        let units = y.len();
+        cut::each(Units(y, 1), units, 12, |first, y| {
+            for (i, y) in y.0.chunks_mut(CHUNK).enumerate() {
+                f(first + i * CHUNK, y);
+            }
+        });
     }
 
     fn max(&mut self, bottoms: &[View<'_>], y: &mut [f32]) {
-        let run = |((i, y), taken): ((usize, &mut [f32]), &mut [u32])| {
-            let n = y.len();
-            let at = |b: usize| &bottoms[b].data[i * CHUNK..][..n];
-            let (first, second) = (at(0), at(1));
-            for j in 0..n {
-                (y[j], taken[j]) = if first[j] > second[j] {
-                    (first[j], 0)
-                } else {
-                    (second[j], 1)
-                };
-            }
-            for b in 2..bottoms.len() {
-                let x = at(b);
-                for j in 0..n {
-                    if x[j] > y[j] {
-                        (y[j], taken[j]) = (x[j], b as u32);
-                    }
+        let (units, parts) = (y.len(), (Units(y, 1), Units(&mut self.taken[..], 1)));
+        cut::each(parts, units, 16, |first, (y, taken)| {
+            let pieces = y.0.chunks_mut(CHUNK).zip(taken.0.chunks_mut(CHUNK));
+            for (i, (y, taken)) in pieces.enumerate() {
+                let at = |b: usize| &bottoms[b].data[first + i * CHUNK..][..y.len()];
+                larger_of_two(at(0), at(1), y, taken);
+                for b in 2..bottoms.len() {
+                    let x = &bottoms[b].data[first + i * CHUNK..][..y.len()];
+                    larger(x, b as u32, y, taken);
                 }
             }
-        };
-        if y.len() <= SERIAL {
-            let chunks = y.chunks_mut(CHUNK).enumerate();
-            chunks.zip(self.taken.chunks_mut(CHUNK)).for_each(run);
-        } else {
-            let chunks = y.par_chunks_mut(CHUNK).enumerate();
-            chunks.zip(self.taken.par_chunks_mut(CHUNK)).for_each(run);
+        });
+    }
+}
+
+wide! {
+    /// Of equal ones, or where one is NaN, the second.
+    fn larger_of_two(a: &[f32], b: &[f32], y: &mut [f32], taken: &mut [u32]) {
+        let to = y.iter_mut().zip(taken);
+        for ((y, taken), (&a, &b)) in to.zip(a.iter().zip(b)) {
+            let first = a > b;
+            *y = if first { a } else { b };
+            *taken = u32::from(!first);
+        }
+    }
+
+    fn larger(x: &[f32], bottom: u32, y: &mut [f32], taken: &mut [u32]) {
+        for ((y, taken), &x) in y.iter_mut().zip(taken).zip(x) {
+            let better = x > *y;
+            *y = if better { x } else { *y };
+            *taken = if better { bottom } else { *taken };
         }
     }
 }
@@ -149,6 +156,21 @@ impl Layer for Eltwise {
         let part = |b: usize, start: usize, y: &[f32]| &bottoms[b].data[start..][..y.len()];
         let act = self.tail.act;
         match self.op {
+            EltwiseOp::Sum if bottoms.len() == 2 => {
+                let (a, b) = (self.coeff[0], self.coeff[1]);
+                let (x, z) = (bottoms[0].data, bottoms[1].data);
+                match act {
+                    Act::None => map::zip2(x, z, y, move |p, q| a * p + b * q),
+                    Act::Relu(slope) => {
+                        let relu = finish::relu(slope);
+                        map::zip2(x, z, y, move |p, q| relu(a * p + b * q));
+                    }
+                }
+            }
+            EltwiseOp::Prod if bottoms.len() == 2 => {
+                map::zip2(bottoms[0].data, bottoms[1].data, y, |p, q| p * q);
+                finish::activate(y, act);
+            }
             EltwiseOp::Sum => Self::pieces(y, |start, y| {
                 for (y, &x) in y.iter_mut().zip(&bottoms[0].data[start..]) {
                     *y = self.coeff[0] * x;
@@ -188,7 +210,7 @@ impl Layer for Eltwise {
             match self.op {
                 EltwiseOp::Sum => {
                     let c = self.coeff[i];
-                    map::map(dy, dx, |dy| c * dy);
+                    map::map(dy, dx, move |dy| c * dy);
                 }
                 EltwiseOp::Prod if self.stable => Self::pieces(dx, |start, dx| {
                     let others = bottoms

@@ -4,7 +4,7 @@
 //! Shapes: tops have the bottom's shape but for `axis`. One top: it is the bottom, without work. Backward reads only
 //! the top diffs.
 
-use super::strips::{Axis, cut, join};
+use super::strips::{Axis, cut_out, join};
 use crate::{
     error::{Error, Result},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Sharing, Tail, Traits},
@@ -121,7 +121,7 @@ impl Layer for Slice {
         let width = self.runs.iter().sum();
         let mut offset = 0;
         for (y, &run) in io.tops.iter_mut().zip(&self.runs) {
-            cut(x.data, width, offset, run, y.data);
+            cut_out(x.data, width, offset, run, y.data);
             offset += run;
         }
         Ok(())

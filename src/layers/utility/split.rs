@@ -45,9 +45,11 @@ impl Layer for Split {
             return Ok(());
         };
         let mut diffs = io.top_diffs.iter().flatten();
-        match diffs.next() {
-            Some(first) => map::copy(first.data, dx.data),
-            None => dx.data.fill(0.0),
+        // The first two in one pass.
+        match (diffs.next(), diffs.next()) {
+            (Some(a), Some(b)) => map::zip2(a.data, b.data, dx.data, |a, b| a + b),
+            (Some(first), None) => map::copy(first.data, dx.data),
+            (None, _) => map::fill(dx.data, 0.0),
         }
         for dy in diffs {
             map::add(dy.data, dx.data);

@@ -5,15 +5,15 @@
 //!
 //! Shapes: x \[N, C, H, W\]; y \[N, C, ⌈(H + 2 pad - kernel) / stride⌉ + 1, ..\], with `round_mode: FLOOR` rounded down; with
 //! any padding a last window that would begin behind plane and padding is dropped. `global_pooling` has one window. MAX
-//! may have a second top as y: the position in the plane of each largest value. Backward reads neither bottoms nor tops;
-//! positions are kept here. A window without any pixel, which a stride larger than the kernel can make, gives
+//! may have a second top as y: the position in the plane of each largest value. In TRAIN backward reads neither bottoms nor
+//! tops: positions are kept here. In TEST MAX keeps none, and backward finds them anew in the bottom. A window without any pixel, which a stride larger than the kernel can make, gives
 //! -`f32::MAX` (position -1) or 0 and passes no gradient; there Caffe divides 0 by 0, and writes outside its blob.
 
 use super::geometry::{Rounding, Window};
 use crate::{
     error::{Error, Result},
     kernels::pool::{self, PoolShape},
-    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Traits},
     schema::{
         PoolingParameter,
         pooling_parameter::{PoolMethod, RoundMode},
@@ -29,7 +29,11 @@ struct Pooling {
     param: PoolingParameter,
     max: bool,
     tops: usize,
+    /// Whether forward keeps positions: a pass of training needs them again, and a second top wants them.
+    keeps: bool,
     sizes: PoolShape,
+    /// How many there are.
+    windows: usize,
     /// The position in its plane of each window's largest value.
     argmax: Vec<i32>,
 }
@@ -60,6 +64,7 @@ impl Pooling {
             param,
             max,
             tops,
+            keeps: max && (def.is_train() || tops > 1),
             sizes: PoolShape {
                 input: [1; 2],
                 pooled: [1; 2],
@@ -67,6 +72,7 @@ impl Pooling {
                 stride: [1; 2],
                 pad: [0; 2],
             },
+            windows: 0,
             argmax: Vec::new(),
         })
     }
@@ -98,9 +104,26 @@ impl Layer for Pooling {
             stride: pair(&window.stride),
             pad,
         };
+        self.windows = top.count();
         self.argmax
-            .resize(if self.max { top.count() } else { 0 }, pool::NO_PIXEL);
+            .resize(if self.keeps { top.count() } else { 0 }, pool::NO_PIXEL);
         Ok(vec![top; self.tops])
+    }
+
+    fn traits(&self) -> Traits {
+        Traits {
+            backward_reads: Reads {
+                bottoms: self.max && !self.keeps,
+                tops: false,
+            },
+            // The maxima that come with the positions.
+            workspace: if self.max && !self.keeps {
+                self.windows
+            } else {
+                0
+            },
+            ..Traits::default()
+        }
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
@@ -126,7 +149,16 @@ impl Layer for Pooling {
         match io.top_diffs[0] {
             None => dx.data.fill(0.0),
             Some(dy) if self.max => {
+                if !self.keeps {
+                    let x = io.bottoms[0].expect("declared in traits").data;
+                    let y = &mut io.workspace[..dy.data.len()];
+                    self.argmax.resize(dy.data.len(), pool::NO_PIXEL);
+                    pool::max_forward(&self.sizes, x, y, &mut self.argmax);
+                }
                 pool::max_backward(&self.sizes, dy.data, &self.argmax, dx.data);
+                if !self.keeps {
+                    self.argmax.clear();
+                }
             }
             Some(dy) => pool::average_backward(&self.sizes, dy.data, dx.data),
         }
@@ -168,6 +200,20 @@ mod tests {
         assert_eq!(dx[..], [0., 0., 0., 0., 0., 0., 3., 0., 3., 0., 0., 4.]);
         let none = bench.try_backward(&[None, None], &[0]).unwrap();
         assert_eq!(none.bottoms[0].as_ref().unwrap().data, [0.0; 12]);
+    }
+
+    #[test]
+    fn test_keeps_no_positions_and_finds_them_when_asked() {
+        let text = layer("kernel_size: 3 stride: 2");
+        let x = [noise(&[2, 3, 9, 10], 1)];
+        let (mut train, mut test) = (
+            Bench::new(&text, &x),
+            Bench::new(&format!("{text} phase: TEST"), &x),
+        );
+        assert_eq!(train.forward(), test.forward());
+        let dy = noise(&[train.tops[0].data.len()], 2).data;
+        let (a, b) = (train.backward(&dy, &[0]), test.backward(&dy, &[0]));
+        assert_eq!(a.bottoms, b.bottoms);
     }
 
     #[test]

@@ -5,13 +5,15 @@
 
 mod sgd;
 
-use rayon::prelude::*;
 use smallvec::SmallVec;
 
 use super::regularize::Regularizer;
 use crate::{
     error::{Error, ErrorKind, Result},
-    kernels::map,
+    kernels::{
+        cut::{self, Cut, Units},
+        map, reduce,
+    },
     model_io::caffemodel::legacy_equals,
     nearest::nearest,
     params::{Param, ParamId, Params},
@@ -75,10 +77,8 @@ fn rule(param: &SolverParameter) -> Result<(&'static str, Box<dyn UpdateRule>)> 
     })
 }
 
-/// Floats of a chunk: three streams of it fit in a small second-level cache.
-const CHUNK: usize = 4096;
-/// Chunks that one thread takes at a time.
-const GRAIN: usize = 8;
+/// Floats of a chunk: all streams of it fit in a first-level cache.
+const CHUNK: usize = 2048;
 
 /// Everything that turns gradients into weights, with the histories.
 pub(super) struct Updater {
@@ -94,15 +94,19 @@ pub(super) struct Updater {
     history: Vec<Tensor>,
     /// Whether a parameter can change at all.
     moving: Vec<bool>,
+    /// Whether updates stay in the gradients, for `snapshot_diff`; else gradients are cleared.
+    keep_updates: bool,
 }
 
-/// A chunk with what its parameter needs.
-struct Job<'a> {
-    w: &'a mut [f32],
-    g: &'a mut [f32],
-    h: SmallVec<[&'a mut [f32]; 2]>,
-    tick: Tick,
-    decay: f32,
+/// The histories of a stretch of a parameter.
+struct Histories<'a>(SmallVec<[&'a mut [f32]; 2]>);
+
+impl Cut for Histories<'_> {
+    fn cut(self, units: usize) -> (Self, Self) {
+        let halves = self.0.into_iter().map(|h| h.split_at_mut(units));
+        let (head, tail) = halves.unzip();
+        (Self(head), Self(tail))
+    }
 }
 
 impl Updater {
@@ -134,6 +138,7 @@ impl Updater {
             ids,
             history,
             moving: Vec::new(),
+            keep_updates: param.snapshot_diff(),
         };
         made.see_what_moves(params);
         Ok(made)
@@ -208,12 +213,11 @@ impl Updater {
         if self.clip < 0.0 {
             return None;
         }
-        let square = |chunk: &[f32]| chunk.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let mut sum = 0.0;
-        for &id in &self.ids {
-            let parts: Vec<f64> = params[id].grad.par_chunks(CHUNK).map(square).collect();
-            sum += parts.iter().sum::<f64>();
-        }
+        let squares = self
+            .ids
+            .iter()
+            .map(|&id| reduce::sumsq_f64(&params[id].grad));
+        let sum: f64 = squares.sum();
         let norm = sum.sqrt() as f32;
         if norm > self.clip {
             let scale = self.clip / norm;
@@ -225,69 +229,73 @@ impl Updater {
         None
     }
 
-    /// Makes the update; what was taken off each weight is left in its gradient.
+    /// Whether [`Updater::apply`] leaves the gradients at zero, so that nobody has to clear them before the next pass.
+    pub(super) fn clears(&self) -> bool {
+        !self.keep_updates
+    }
+
+    /// Makes the update. What was taken off each weight is left in its gradient where `snapshot_diff` asks for it; else
+    /// the gradients are zero then.
     pub(super) fn apply(&mut self, params: &mut Params, rate: f32, iteration: u64) {
-        let n = self.ids.len();
-        let mut held: Vec<Param> = self
-            .ids
-            .iter()
-            .map(|&id| std::mem::take(&mut params[id]))
-            .collect();
-        // A parameter that no loss reaches has no gradient, yet decay and momentum still act on it.
-        let mut zeros: Vec<Vec<f32>> = held
-            .iter()
-            .zip(&self.moving)
-            .map(|(p, &moving)| match moving && p.grad.is_empty() {
-                true => vec![0.0; p.value.data.len()],
-                false => Vec::new(),
-            })
-            .collect();
-        let mut by_param: Vec<SmallVec<[std::slice::ChunksMut<'_, f32>; 2]>> =
-            (0..n).map(|_| SmallVec::new()).collect();
-        for (k, history) in self.history.iter_mut().enumerate() {
-            by_param[k % n].push(history.data.chunks_mut(CHUNK));
-        }
-        let mut jobs = Vec::new();
-        let params_of = held.iter_mut().zip(&mut zeros).zip(by_param);
-        for (((param, zeros), mut histories), &moving) in params_of.zip(&self.moving) {
-            if !moving {
-                continue;
+        for i in 0..self.ids.len() {
+            let param = &mut params[self.ids[i]];
+            if self.moving[i] {
+                self.apply_to(i, param, rate, iteration);
+            } else if !self.keep_updates {
+                map::fill(&mut param.grad, 0.0);
             }
-            let tick = Tick {
-                rate: rate * param.lr_mult,
-                iteration,
-            };
-            let decay = self.weight_decay * param.decay_mult;
-            let grad = if param.grad.is_empty() {
-                zeros
-            } else {
-                &mut param.grad
-            };
-            let pairs = param
-                .value
-                .data
-                .chunks_mut(CHUNK)
-                .zip(grad.chunks_mut(CHUNK));
-            jobs.extend(pairs.map(|(w, g)| Job {
-                w,
-                g,
-                h: histories.iter_mut().filter_map(Iterator::next).collect(),
-                tick,
-                decay,
-            }));
         }
+    }
+
+    /// One parameter: each chunk goes through all stages while it is in the cache.
+    fn apply_to(&mut self, i: usize, param: &mut Param, rate: f32, iteration: u64) {
+        let tick = Tick {
+            rate: rate * param.lr_mult,
+            iteration,
+        };
+        let decay = self.weight_decay * param.decay_mult;
         let normalize = 1.0 / self.iter_size as f32;
-        jobs.par_iter_mut().with_min_len(GRAIN).for_each(|job| {
-            if self.iter_size > 1 {
-                job.g.iter_mut().for_each(|g| *g *= normalize);
+        let (rule, regularizer, clear) = (&*self.rule, self.regularizer, !self.keep_updates);
+        let several = self.iter_size > 1;
+        let stages = |w: &mut [f32], g: &mut [f32], h: &mut [&mut [f32]]| {
+            if several {
+                map::scal(normalize, g);
             }
-            self.regularizer.add(job.decay, job.w, job.g);
-            self.rule.apply(&job.tick, job.w, job.g, &mut job.h);
+            regularizer.add(decay, w, g);
+            rule.apply(&tick, w, g, h);
+        };
+        let own = self.history.iter_mut().skip(i).step_by(self.ids.len());
+        let histories = Histories(own.map(|h| &mut h.data[..]).collect());
+        let (w, g) = (&mut param.value.data[..], &mut param.grad[..]);
+        let (count, streams) = (w.len(), 2 + 2 + 2 * histories.0.len());
+        let parts = (Units(w, 1), Units(g, 1), histories);
+        cut::each(parts, count, 4 * streams, |_, (w, g, mut histories)| {
+            let mut gradients = g.0.chunks_mut(CHUNK);
+            let mut zeros = [0.0; CHUNK];
+            for (at, w) in w.0.chunks_mut(CHUNK).enumerate() {
+                let at = at * CHUNK;
+                let stretch = |h: &'_ mut &mut [f32]| at..(at + CHUNK).min(h.len());
+                let mut h: SmallVec<[&mut [f32]; 2]> = SmallVec::new();
+                for history in &mut histories.0 {
+                    let range = stretch(history);
+                    h.push(&mut history[range]);
+                }
+                match gradients.next() {
+                    Some(g) => {
+                        stages(w, g, &mut h);
+                        if clear {
+                            g.fill(0.0);
+                        }
+                    }
+                    // A parameter that no loss reaches has no gradient, yet decay and momentum still act on it.
+                    None => {
+                        let g = &mut zeros[..w.len()];
+                        g.fill(0.0);
+                        stages(w, g, &mut h);
+                    }
+                }
+            }
         });
-        drop(jobs);
-        for (&id, param) in self.ids.iter().zip(held) {
-            params[id] = param;
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum: v ← momentum · v + rate · g;  w ← w - v.
 
 use super::{Rule, Tick, UpdateRule};
-use crate::{error::Result, schema::SolverParameter};
+use crate::{error::Result, kernels::simd::wide, schema::SolverParameter};
 
 /// The row of the table.
 pub(super) const RULE: Rule = Rule { name: "SGD", build };
@@ -23,8 +23,14 @@ impl UpdateRule for Sgd {
 
     fn apply(&self, tick: &Tick, w: &mut [f32], g: &mut [f32], h: &mut [&mut [f32]]) {
         let [v] = h else { return };
-        for ((w, g), v) in w.iter_mut().zip(g).zip(v.iter_mut()) {
-            *v = self.momentum * *v + tick.rate * *g;
+        step(self.momentum, tick.rate, w, g, v);
+    }
+}
+
+wide! {
+    fn step(momentum: f32, rate: f32, w: &mut [f32], g: &mut [f32], v: &mut [f32]) {
+        for ((w, g), v) in w.iter_mut().zip(g).zip(v) {
+            *v = momentum * *v + rate * *g;
             *g = *v;
             *w -= *v;
         }

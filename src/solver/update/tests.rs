@@ -32,6 +32,7 @@ fn momentum_and_decay_follow_the_recurrence() {
     let param = SolverParameter {
         momentum: Some(0.9),
         weight_decay: Some(0.05),
+        snapshot_diff: Some(true),
         ..Default::default()
     };
     let (mut params, ids) = store(&[&[1.0]]);

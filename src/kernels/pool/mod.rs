@@ -3,9 +3,13 @@
 //! Windows start at multiples of the stride, minus the pad, and are clipped to the image. A window that clipping leaves
 //! empty (a stride beyond the kernel) has the maximum −`f32::MAX` at no pixel, and the mean 0.
 
+pub(super) mod average;
+pub(super) mod lines;
+mod max;
+
 use std::ops::Range;
 
-use rayon::prelude::*;
+use super::cut::{self, Units};
 
 /// Sizes of a pooling; pairs are (vertical, horizontal).
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +29,6 @@ pub struct PoolShape {
 /// The mark in an argmax for "no pixel": every value in the window was −`f32::MAX`, −∞ or NaN.
 pub const NO_PIXEL: i32 = -1;
 
-/// Input pixels that one task handles.
-const PIECE: usize = 1 << 14;
-
 impl PoolShape {
     fn in_plane(&self) -> usize {
         self.input[0] * self.input[1]
@@ -37,9 +38,9 @@ impl PoolShape {
         self.pooled[0] * self.pooled[1]
     }
 
-    /// Planes that one task handles.
-    fn planes(&self) -> usize {
-        PIECE.div_ceil(self.in_plane().max(self.out_plane()).max(1))
+    /// Bytes that a plane moves.
+    fn bytes(&self) -> usize {
+        4 * (self.in_plane() + 2 * self.out_plane())
     }
 
     /// Input rows (axis 0) or columns (axis 1) of window `i`.
@@ -57,15 +58,17 @@ impl PoolShape {
         end.saturating_sub(start)
     }
 
-    /// Windows of a row that see column `offset` of their kernel inside the image, and the input column that the
-    /// first of them sees there; the next one's is a stride further.
-    fn columns(&self, offset: usize) -> (Range<usize>, usize) {
-        let (stride, pad) = (self.stride[1], self.pad[1]);
-        let first = pad.saturating_sub(offset).div_ceil(stride);
-        let end = (self.input[1] + pad).saturating_sub(offset);
-        let end = end.div_ceil(stride).min(self.pooled[1]);
-        let first = first.min(end);
-        (first..end, (first * stride + offset).saturating_sub(pad))
+    /// Windows along `axis` that hold row or column `i`.
+    fn covering(&self, axis: usize, i: usize) -> Range<usize> {
+        let (stride, at) = (self.stride[axis], i + self.pad[axis]);
+        let first = (at + 1).saturating_sub(self.kernel[axis]).div_ceil(stride);
+        let end = (at / stride + 1).min(self.pooled[axis]);
+        first.min(end)..end
+    }
+
+    /// Whether a single window is the whole plane.
+    fn is_global(&self) -> bool {
+        self.pooled == [1, 1] && self.kernel == self.input && self.pad == [0, 0]
     }
 
     fn check(&self, x: &[f32], y: &[f32]) {
@@ -78,123 +81,52 @@ impl PoolShape {
 }
 
 /// y = the largest value of each window, argmax = its pixel in the plane. The first of equal values wins; NaN never.
+/// Where argmax is empty, it is not asked for.
 pub fn max_forward(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [i32]) {
     s.check(x, y);
-    assert_eq!(argmax.len(), y.len());
-    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
-    x.par_chunks(planes * inner)
-        .zip(y.par_chunks_mut(planes * outer))
-        .zip(argmax.par_chunks_mut(planes * outer))
-        .for_each(|((x, y), argmax)| {
-            let planes = x.chunks_exact(inner).zip(y.chunks_exact_mut(outer));
-            for ((x, y), argmax) in planes.zip(argmax.chunks_exact_mut(outer)) {
-                max_plane(s, x, y, argmax);
-            }
+    assert!(argmax.is_empty() || argmax.len() == y.len());
+    let (inner, outer) = (s.in_plane(), s.out_plane());
+    if argmax.is_empty() {
+        let parts = (Units(x, inner), Units(y, outer));
+        return cut::each(parts, x.len() / inner, s.bytes(), |_, (x, y)| {
+            max::planes(s, x.0, y.0, &mut []);
         });
-}
-
-/// A whole row of windows at a time, tap after tap in the order that a single window would take them.
-fn max_plane(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [i32]) {
-    y.fill(-f32::MAX);
-    argmax.fill(NO_PIXEL);
-    let (width, out_width, stride) = (s.input[1], s.pooled[1], s.stride[1]);
-    let rows = y.chunks_exact_mut(out_width);
-    for (ph, (y, argmax)) in rows.zip(argmax.chunks_exact_mut(out_width)).enumerate() {
-        for h in s.window(0, ph) {
-            for offset in 0..s.kernel[1] {
-                let (windows, first) = s.columns(offset);
-                if windows.is_empty() {
-                    continue;
-                }
-                let pixels = x[h * width + first..(h + 1) * width].iter().step_by(stride);
-                let best = y[windows.clone()].iter_mut().zip(&mut argmax[windows]);
-                let mut index = (h * width + first) as i32;
-                for ((y, at), &x) in best.zip(pixels) {
-                    let better = x > *y;
-                    *y = if better { x } else { *y };
-                    *at = if better { index } else { *at };
-                    index = index.wrapping_add(stride as i32);
-                }
-            }
-        }
     }
+    let parts = (Units(x, inner), Units(y, outer), Units(argmax, outer));
+    cut::each(parts, x.len() / inner, s.bytes(), |_, (x, y, argmax)| {
+        max::planes(s, x.0, y.0, argmax.0);
+    });
 }
 
 /// dx = each output's gradient, added at the pixel that was largest. Overwrites.
 pub fn max_backward(s: &PoolShape, dy: &[f32], argmax: &[i32], dx: &mut [f32]) {
     s.check(dx, dy);
     assert_eq!(argmax.len(), dy.len());
-    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
-    dx.par_chunks_mut(planes * inner)
-        .zip(dy.par_chunks(planes * outer))
-        .zip(argmax.par_chunks(planes * outer))
-        .for_each(|((dx, dy), argmax)| {
-            dx.fill(0.0);
-            let planes = dx.chunks_exact_mut(inner).zip(dy.chunks_exact(outer));
-            for ((dx, dy), argmax) in planes.zip(argmax.chunks_exact(outer)) {
-                for (d, &at) in dy.iter().zip(argmax) {
-                    if let Some(x) = usize::try_from(at).ok().and_then(|i| dx.get_mut(i)) {
-                        *x += *d;
-                    }
-                }
-            }
-        });
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), dx.len() / s.in_plane());
+    let parts = (Units(dx, inner), Units(dy, outer), Units(argmax, outer));
+    cut::each(parts, planes, s.bytes(), |_, (dx, dy, argmax)| {
+        max::backward(s, dy.0, argmax.0, dx.0);
+    });
 }
 
 /// y = the sum of each window, divided by the window's size in the padded image.
 pub fn average_forward(s: &PoolShape, x: &[f32], y: &mut [f32]) {
     s.check(x, y);
-    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
-    x.par_chunks(planes * inner)
-        .zip(y.par_chunks_mut(planes * outer))
-        .for_each(|(x, y)| {
-            for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(outer)) {
-                average_plane(s, x, y);
-            }
-        });
-}
-
-fn average_plane(s: &PoolShape, x: &[f32], y: &mut [f32]) {
-    y.fill(0.0);
-    let (width, stride) = (s.input[1], s.stride[1]);
-    for (ph, y) in y.chunks_exact_mut(s.pooled[1]).enumerate() {
-        for h in s.window(0, ph) {
-            for offset in 0..s.kernel[1] {
-                let (windows, first) = s.columns(offset);
-                if !windows.is_empty() {
-                    let pixels = x[h * width + first..(h + 1) * width].iter().step_by(stride);
-                    y[windows]
-                        .iter_mut()
-                        .zip(pixels)
-                        .for_each(|(y, x)| *y += *x);
-                }
-            }
-        }
-        for (pw, y) in y.iter_mut().enumerate() {
-            *y /= (s.extent(0, ph) * s.extent(1, pw)).max(1) as f32;
-        }
-    }
+    let (inner, outer) = (s.in_plane(), s.out_plane());
+    let parts = (Units(x, inner), Units(y, outer));
+    cut::each(parts, x.len() / inner, s.bytes(), |_, (x, y)| {
+        average::forward(s, x.0, y.0);
+    });
 }
 
 /// dx = each output's gradient, shared out over its window with the divisor of the mean. Overwrites.
 pub fn average_backward(s: &PoolShape, dy: &[f32], dx: &mut [f32]) {
     s.check(dx, dy);
-    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), s.planes());
-    dx.par_chunks_mut(planes * inner)
-        .zip(dy.par_chunks(planes * outer))
-        .for_each(|(dx, dy)| {
-            dx.fill(0.0);
-            for (dx, dy) in dx.chunks_exact_mut(inner).zip(dy.chunks_exact(outer)) {
-                for (i, d) in dy.iter().enumerate() {
-                    let (ph, pw) = (i / s.pooled[1], i % s.pooled[1]);
-                    let share = d / (s.extent(0, ph) * s.extent(1, pw)).max(1) as f32;
-                    for h in s.window(0, ph) {
-                        let row = &mut dx[h * s.input[1]..][..s.input[1]];
-                        row[s.window(1, pw)].iter_mut().for_each(|x| *x += share);
-                    }
-                }
-            }
-        });
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), dx.len() / s.in_plane());
+    let parts = (Units(dx, inner), Units(dy, outer));
+    cut::each(parts, planes, s.bytes(), |_, (dx, dy)| {
+        average::backward(s, dy.0, dx.0);
+    });
 }
 
 #[cfg(test)]
