@@ -1,10 +1,6 @@
-//! What follows a layer's own loop while the result is at hand: a residual, an activation.
+//! What follows a layer's own loop while the result is at hand: an activation.
 
-use super::{
-    channelwise,
-    gemm::Act,
-    map::{map_in_place, zip_into},
-};
+use super::{channelwise, gemm::Act, map::map_in_place};
 
 /// x where x > 0, else slope · x; as a product, for of two values the compiler would store only the one that differs, by a
 /// branch.
@@ -18,17 +14,6 @@ pub fn activate(y: &mut [f32], act: Act) {
     match act {
         Act::None => {}
         Act::Relu(slope) => map_in_place(y, relu(slope)),
-    }
-}
-
-/// y\[i\] = act(y\[i\] + x\[i\]).
-pub fn add_activate(y: &mut [f32], x: &[f32], act: Act) {
-    match act {
-        Act::None => zip_into(y, x, |y, x| y + x),
-        Act::Relu(slope) => {
-            let relu = relu(slope);
-            zip_into(y, x, move |y, x| relu(y + x));
-        }
     }
 }
 
@@ -69,20 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn residual_then_activation() {
+    fn activations() {
         let x = [1.0, -1.0, -5.0];
-        let after = |act| {
-            let mut y = [1.0, -1.0, 3.0];
-            add_activate(&mut y, &x, act);
-            y
-        };
-        assert_eq!(after(Act::None), [2.0, -2.0, -2.0]);
-        assert_eq!(after(Act::Relu(0.5)), [2.0, -1.0, -1.0]);
         let mut y = x;
         activate(&mut y, Act::None);
         assert_eq!(y, x);
-        activate(&mut y, Act::Relu(0.0));
-        assert_eq!(y, [1.0, 0.0, 0.0]);
+        activate(&mut y, Act::Relu(0.5));
+        assert_eq!(y, [1.0, -0.5, -2.5]);
     }
 
     #[test]
