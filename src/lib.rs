@@ -38,8 +38,8 @@
 //! # let file = load::net(Path::new("deploy.prototxt"), load::LoadOptions::default(), &mut Silent)?;
 //! # let mut params = Params::new();
 //! # let mut net = Net::new(&file.net, &mut params, &NetOptions::default(), &mut Silent)?;
-//! let model = caffemodel::read(Path::new("net.caffemodel"))?;
-//! let report = caffemodel::load_weights(&model, &net, &mut params)?;
+//! let model = caffemodel::Weights::open(Path::new("net.caffemodel"))?;
+//! let report = model.load(&net, &mut params)?;
 //! println!("{} blobs copied, not in the file: {:?}", report.copied, report.untouched);
 //! # Ok::<(), cortado::Error>(())
 //! ```

@@ -3,7 +3,12 @@
 //! Kernels split their work over outputs and reduce in shapes that do not depend on the pool, so the number of
 //! threads changes how long a run takes and never its numbers.
 
-use std::{num::NonZero, thread};
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+};
 
 /// Sizes the pool to `threads`, or to what the machine offers this process (a cgroup's quota counts), and returns the
 /// number of threads in use.
@@ -50,6 +55,42 @@ pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> Re
     Ok(pool.install(f))
 }
 
+/// Threads for work beside the net, such as decoding images, apart from the kernels' pool: a kernel that waits for its
+/// parts would otherwise take up a record in the meantime and come back late, and a pool of one thread, which waits for
+/// a batch, would never make it. The system divides the cores between the two.
+#[derive(Clone, Debug)]
+pub struct Crew(Arc<rayon::ThreadPool>);
+
+/// The crews in use, by their number of threads.
+static CREWS: Mutex<BTreeMap<usize, Weak<rayon::ThreadPool>>> = Mutex::new(BTreeMap::new());
+
+impl Crew {
+    /// The crew of `threads` threads, at least 1; whoever asks for the same number gets the same one. It ends with its
+    /// last user.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn of(threads: usize) -> Result<Self, String> {
+        let threads = threads.max(1);
+        let mut crews = CREWS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = crews.get(&threads).and_then(Weak::upgrade) {
+            return Ok(Self(pool));
+        }
+        let pool = builder(threads)
+            .thread_name(|i| format!("feeder-{i}"))
+            .build()
+            .map_err(|e| e.to_string())?;
+        let pool = Arc::new(pool);
+        crews.insert(threads, Arc::downgrade(&pool));
+        Ok(Self(pool))
+    }
+
+    /// Runs `f` on one of its threads; rayon's parallel iterators in there share its threads.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.0.install(f)
+    }
+}
+
 fn builder(threads: usize) -> rayon::ThreadPoolBuilder {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -66,6 +107,16 @@ mod tests {
             assert_eq!(with_threads(n, count), Ok(n));
         }
         assert!(with_threads(0, count).is_err());
+    }
+
+    #[test]
+    fn a_crew_is_shared_and_apart_from_the_pool() {
+        let crew = Crew::of(3).unwrap();
+        assert_eq!(crew.run(count), 3);
+        assert!(Arc::ptr_eq(&crew.0, &Crew::of(3).unwrap().0));
+        assert!(!Arc::ptr_eq(&crew.0, &Crew::of(2).unwrap().0));
+        // From a pool's only thread, as a net that waits for its data.
+        assert_eq!(with_threads(1, || Crew::of(1).unwrap().run(count)), Ok(1));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "feed",
         &[
-            "schema", "tensor", "kernels", "rng", "nearest", "error", "model_io",
+            "schema", "tensor", "kernels", "rng", "threads", "nearest", "error", "model_io",
         ],
     ),
     (

@@ -7,11 +7,11 @@ use super::{
     ui::Ui,
 };
 use crate::{
-    error::{Place, Result},
+    error::Result,
     events::{Event, Observer as _},
     graph,
     load::{self, LoadOptions},
-    model_io::caffemodel,
+    model_io::caffemodel::Weights,
     net::{Keep, Level, Net, NetOptions},
     params::Params,
     schema::{NetState, Phase},
@@ -75,6 +75,12 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
         stage: args.list("stage"),
     };
     file.net.state = Some(graph::state_of(&file.net, wish.phase, Some(&over)));
+    let weights = args.paths("weights");
+    let weights: Vec<Weights> = weights
+        .iter()
+        .map(|p| Weights::open(p))
+        .collect::<Result<_>>()?;
+    let brought = |layer: &str, i: usize| weights.iter().any(|w| w.brings(layer, i));
     let mut params = Params::new();
     let mut net = Net::new(
         &file.net,
@@ -91,16 +97,15 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
                 Level::Fold
             },
             share: None,
+            brought: Some(&brought),
             locate: Some(&|index, field| file.place(index, field)),
         },
         ui,
     )?;
-    for path in args.paths("weights") {
-        let source = caffemodel::read(&path)?;
-        let report = caffemodel::load_weights(&source, &net, &mut params)
-            .map_err(|e| e.at(Place::File(path.display().to_string())))?;
+    for weights in &weights {
+        let report = weights.load(&net, &mut params)?;
         ui.on(&Event::Weights {
-            file: &path,
+            file: weights.path(),
             copied: report.copied,
             ignored: &report.ignored,
             untouched: &report.untouched,

@@ -100,6 +100,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         load,
         level: args.number("level")?.unwrap_or(0),
         stages: args.list("stage"),
+        resume: snapshot.clone(),
         ..SolverOptions::default()
     };
     let mut solver = Solver::new(param, options, ui)?;

@@ -24,11 +24,13 @@ pub enum Color {
     Gray,
 }
 
-/// The pixels of a sample, channel by channel, rows within.
+/// The pixels of a sample, channel by channel, rows within, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pixels<'a> {
     /// Bytes, 0 to 255.
     U8(Cow<'a, [u8]>),
+    /// Bytes as a decoder of images leaves them: red, green, blue of each pixel together.
+    Rgb(Vec<u8>),
     /// Numbers.
     F32(Vec<f32>),
 }
@@ -53,6 +55,27 @@ impl Sample<'_> {
     pub fn dims(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
     }
+
+    /// The pixels as numbers, channel by channel: blue, green, red.
+    pub fn floats(&self) -> Vec<f32> {
+        match &self.pixels {
+            Pixels::U8(bytes) => bytes.iter().map(|&b| f32::from(b)).collect(),
+            Pixels::Rgb(bytes) => {
+                let (pixels, _) = bytes.as_chunks::<3>();
+                let plane = |c: usize| pixels.iter().map(move |p| f32::from(p[c]));
+                plane(2).chain(plane(1)).chain(plane(0)).collect()
+            }
+            Pixels::F32(values) => values.clone(),
+        }
+    }
+
+    /// The memory of a decoded image, for [`decode_with`] the next one.
+    pub(super) fn spare(self) -> Vec<u8> {
+        match self.pixels {
+            Pixels::Rgb(bytes) | Pixels::U8(Cow::Owned(bytes)) => bytes,
+            Pixels::U8(Cow::Borrowed(_)) | Pixels::F32(_) => Vec::new(),
+        }
+    }
 }
 
 /// A size as messages name it: `3x32x32`.
@@ -70,6 +93,11 @@ pub(crate) fn size(dims: [usize; 3]) -> String {
 /// `Data` where the bytes are no `Datum`, its pixels are not as many as its size says, or the image is damaged;
 /// `Unsupported` for other formats of images.
 pub fn decode(bytes: &[u8], color: Color) -> Result<Sample<'_>> {
+    decode_with(bytes, color, Vec::new())
+}
+
+/// [`decode`] into the memory of an earlier sample.
+pub(super) fn decode_with(bytes: &[u8], color: Color, spare: Vec<u8>) -> Result<Sample<'_>> {
     let datum = wire::Datum::read(bytes)?;
     let label = datum.label;
     if datum.encoded {
@@ -78,12 +106,15 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Sample<'_>> {
                 "the sample says it is an encoded image, but has no data",
             ));
         }
-        let decoded = image::decode(datum.data, color)?;
+        let decoded = image::decode(datum.data, color, spare)?;
         return Ok(Sample {
             channels: decoded.channels,
             height: decoded.height,
             width: decoded.width,
-            pixels: Pixels::U8(decoded.pixels.into()),
+            pixels: match decoded.together {
+                true => Pixels::Rgb(decoded.pixels),
+                false => Pixels::U8(decoded.pixels.into()),
+            },
             label,
         });
     }
@@ -109,7 +140,7 @@ pub fn decode(bytes: &[u8], color: Color) -> Result<Sample<'_>> {
     if found != count {
         let wrong = || {
             let what = match pixels {
-                Pixels::U8(_) => "bytes of data",
+                Pixels::U8(_) | Pixels::Rgb(_) => "bytes of data",
                 Pixels::F32(_) => "values of float_data",
             };
             Error::data(format!(

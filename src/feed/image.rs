@@ -5,17 +5,19 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageFormat, ImageReader};
+use image::{ColorType, ImageDecoder as _, ImageFormat, ImageReader};
 
 use super::datum::Color;
 use crate::error::{Error, Result};
 
-/// A decoded image, channel by channel.
+/// A decoded image.
 pub(super) struct Decoded {
     pub(super) channels: usize,
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) pixels: Vec<u8>,
+    /// Red, green, blue of each pixel together; else channel by channel.
+    pub(super) together: bool,
 }
 
 /// Which format these bytes begin like.
@@ -29,11 +31,14 @@ pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Decodes a JPEG or PNG file.
+/// No image of a database is larger than this, in bytes.
+const MOST: u64 = 512 << 20;
+
+/// Decodes a JPEG or PNG file, into `spare`'s memory where that is large enough.
 ///
 /// # Errors
 /// `Unsupported` for other formats, `Data` where the file is damaged.
-pub(super) fn decode(bytes: &[u8], color: Color) -> Result<Decoded> {
+pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<Decoded> {
     let format = match kind(bytes) {
         Some("JPEG") => ImageFormat::Jpeg,
         Some(_) => ImageFormat::Png,
@@ -44,34 +49,47 @@ pub(super) fn decode(bytes: &[u8], color: Color) -> Result<Decoded> {
             )));
         }
     };
-    let picture = ImageReader::with_format(Cursor::new(bytes), format)
-        .decode()
-        .map_err(|e| Error::data(format!("the encoded image cannot be read: {e}")))?;
-    let (height, width) = (picture.height(), picture.width());
+    let unreadable = |e| Error::data(format!("the encoded image cannot be read: {e}"));
+    let too_large = || Error::data("the encoded image is too large");
+    let decoder = ImageReader::with_format(Cursor::new(bytes), format)
+        .into_decoder()
+        .map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    let height = usize::try_from(height).map_err(|_| too_large())?;
+    let width = usize::try_from(width).map_err(|_| too_large())?;
+    let kind = decoder.color_type();
+    let size = Some(decoder.total_bytes()).filter(|&n| n <= MOST);
+    let size = size.and_then(|n| usize::try_from(n).ok());
+    spare.resize(size.ok_or_else(too_large)?, 0);
+    decoder.read_image(&mut spare).map_err(unreadable)?;
+
     let jpeg = format == ImageFormat::Jpeg;
-    let (channels, pixels) = match picture {
-        DynamicImage::ImageLuma8(p) => planes(p.as_raw(), 1, color, jpeg),
-        DynamicImage::ImageLumaA8(p) => planes(p.as_raw(), 2, color, jpeg),
-        DynamicImage::ImageRgb8(p) => planes(p.as_raw(), 3, color, jpeg),
-        DynamicImage::ImageRgba8(p) => planes(p.as_raw(), 4, color, jpeg),
-        DynamicImage::ImageLuma16(p) => planes(p.as_raw(), 1, color, true),
-        DynamicImage::ImageLumaA16(p) => planes(p.as_raw(), 2, color, true),
-        DynamicImage::ImageRgb16(p) => planes(p.as_raw(), 3, color, true),
-        DynamicImage::ImageRgba16(p) => planes(p.as_raw(), 4, color, true),
+    let stride = usize::from(kind.channel_count());
+    let (channels, pixels, together) = match kind {
+        ColorType::Rgb8 if color != Color::Gray => (3, spare, true),
+        ColorType::L8 if color != Color::Color => (1, spare, false),
+        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
+            let (channels, pixels) = planes(&spare, stride, color, jpeg);
+            (channels, pixels, false)
+        }
+        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
+            let (pairs, _) = spare.as_chunks::<2>();
+            let deep: Vec<u16> = pairs.iter().map(|p| u16::from_ne_bytes(*p)).collect();
+            let (channels, pixels) = planes(&deep, stride, color, true);
+            (channels, pixels, false)
+        }
         _ => {
             return Err(Error::unsupported(
                 "the encoded image has a kind of pixel that is not read",
             ));
         }
     };
-    let too_large = |_| Error::data("the encoded image is too large");
-    let height = usize::try_from(height).map_err(too_large)?;
-    let width = usize::try_from(width).map_err(too_large)?;
     Ok(Decoded {
         channels,
         height,
         width,
         pixels,
+        together,
     })
 }
 
@@ -140,17 +158,23 @@ mod tests {
     }
 
     fn pixels(bytes: &[u8], color: Color) -> (usize, Vec<u8>) {
-        let decoded = decode(bytes, color).unwrap();
-        (decoded.channels, decoded.pixels)
+        let decoded = decode(bytes, color, vec![1; 5]).unwrap();
+        let pixels = match decoded.together {
+            false => decoded.pixels,
+            true => planes(&decoded.pixels, 3, color, false).1,
+        };
+        (decoded.channels, pixels)
     }
 
     #[test]
     fn color_comes_blue_first_by_planes() {
         // Two pixels, one above the other.
         let bytes = png(&[10, 20, 30, 40, 50, 60], 1, 2, Kind::Rgb8);
-        let decoded = decode(&bytes, Color::AsStored).unwrap();
+        let decoded = decode(&bytes, Color::AsStored, Vec::new()).unwrap();
         assert_eq!((decoded.height, decoded.width), (2, 1));
-        assert_eq!(decoded.pixels, [30, 60, 20, 50, 10, 40]);
+        assert!(decoded.together);
+        assert_eq!(decoded.pixels, [10, 20, 30, 40, 50, 60]);
+        assert_eq!(pixels(&bytes, Color::Color).1, [30, 60, 20, 50, 10, 40]);
         // 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15; then 48.15
         assert_eq!(pixels(&bytes, Color::Gray), (1, vec![18, 48]));
     }
@@ -209,8 +233,8 @@ mod tests {
         codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 100)
             .write_image(&flat, 8, 8, Kind::Rgb8)
             .unwrap();
-        let decoded = decode(&bytes, Color::AsStored).unwrap();
-        let planes = decoded.pixels.chunks(64).zip([50u8, 100, 200]);
+        let (_, pixels) = pixels(&bytes, Color::AsStored);
+        let planes = pixels.chunks(64).zip([50u8, 100, 200]);
         for (plane, value) in planes {
             assert!(plane.iter().all(|p| p.abs_diff(value) <= 3), "{plane:?}");
         }
@@ -219,9 +243,13 @@ mod tests {
     #[test]
     fn damage_and_other_formats_are_refused() {
         let bytes = png(&[0; 300], 10, 10, Kind::Rgb8);
-        let error = decode(&bytes[..40], Color::AsStored).err().unwrap();
+        let error = decode(&bytes[..40], Color::AsStored, Vec::new())
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Data);
-        let error = decode(b"GIF89a..", Color::AsStored).err().unwrap();
+        let error = decode(b"GIF89a..", Color::AsStored, Vec::new())
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("GIF89a"), "{error}");
     }
@@ -240,7 +268,7 @@ mod tests {
                 *byte = value;
             }
             bytes.truncate(bytes.len().saturating_sub(cut / 8));
-            let _ = decode(&bytes, Color::Color);
+            let _ = decode(&bytes, Color::Color, Vec::new());
         }
     }
 }

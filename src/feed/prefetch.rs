@@ -4,15 +4,19 @@
 //! batch holds depends on record numbers only, never on timing.
 
 use std::{
+    cell::Cell,
     mem,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        OnceLock,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
 use rayon::prelude::*;
 
 use super::{
-    datum::{Sample, decode, size},
+    datum::{Pixels, Sample, decode, decode_with, size},
     source::{Record, Source, place},
     transform::Transformer,
 };
@@ -20,7 +24,18 @@ use crate::{
     error::{Error, Result},
     rng::{Use, stream},
     tensor::Shape,
+    threads::{self, Crew},
 };
+
+/// Values of a batch of raw pixels above which several threads make it: as many as one writes in about a quarter of a
+/// millisecond. Below that a thread is done before another has woken up.
+const WORTH_SHARING: usize = 1 << 20;
+
+/// The least that is handed to another thread.
+const WORTH_HANDING_OVER: usize = 1 << 17;
+
+/// Bytes of a decoded image that a thread keeps for the next one.
+const MOST_SPARE: usize = 64 << 20;
 
 /// How batches are made.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +50,8 @@ pub struct Options {
     pub layer: u64,
     /// Records delivered before, in this run or the one it resumes.
     pub start_record: u64,
+    /// Threads that decode and transform; 0 means as many as the caller's pool has. The numbers do not depend on it.
+    pub threads: usize,
 }
 
 /// One filled batch.
@@ -85,13 +102,18 @@ impl Prefetcher {
         source.seek(options.start_record)?;
         let shape = batch_shape(options.batch_size, dims)?;
 
+        let threads = match options.threads {
+            0 => threads::count(),
+            n => n,
+        };
         let depth = options.depth.max(1);
         let (send_ready, ready) = sync_channel(depth);
         let (used, receive_used) = sync_channel(depth);
         let maker = Maker {
             name,
             transformer,
-            options,
+            options: Options { threads, ..options },
+            crew: OnceLock::new(),
         };
         let worker = thread::Builder::new()
             .name("prefetch".into())
@@ -202,6 +224,13 @@ struct Maker {
     name: String,
     transformer: Transformer,
     options: Options,
+    /// The threads that help, from when they are first worth it.
+    crew: OnceLock<Option<Crew>>,
+}
+
+thread_local! {
+    /// The memory of the image decoded last, kept from record to record.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Maker {
@@ -214,6 +243,10 @@ impl Maker {
             .transformer
             .output_dims(sample.dims())
             .map_err(|e| e.at(place(&self.name, first.key)))?;
+        let encoded = matches!(
+            sample.pixels,
+            Pixels::Rgb(_) | Pixels::U8(std::borrow::Cow::Owned(_))
+        );
         let shape = batch_shape(records.len(), dims)?;
         batch.dims = dims;
         batch.data.resize(shape.count(), 0.0);
@@ -224,44 +257,62 @@ impl Maker {
             .chunks_exact_mut(count)
             .zip(batch.labels.iter_mut());
         if let Some((out, label)) = slots.next() {
-            *label = self.put(first, &sample, out)?;
+            *label = self.put(first, sample, out)?;
         }
         let finish = |(record, (out, label)): (&Record<'_>, (&mut [f32], &mut f32))| {
             let sample = self.decode(record)?;
             self.same_size(first, dims, record, &sample)?;
-            *label = self.put(record, &sample, out)?;
+            *label = self.put(record, sample, out)?;
             Ok(())
         };
-        // Raw pixels go faster than a pool wakes up; images are worth it. Of several errors the first record's counts.
-        if matches!(
-            sample.pixels,
-            super::datum::Pixels::U8(std::borrow::Cow::Owned(_))
-        ) {
-            let slots: Vec<_> = others.iter().zip(slots).collect();
-            let results: Vec<Result<()>> = slots.into_par_iter().map(finish).collect();
-            results.into_iter().collect()
+        let parts = if encoded {
+            1
+        } else if shape.count() >= WORTH_SHARING {
+            WORTH_HANDING_OVER.div_ceil(count)
         } else {
-            others.iter().zip(slots).try_for_each(finish)
-        }
+            usize::MAX
+        };
+        let crew = (others.len() > parts).then(|| self.crew()).flatten();
+        let Some(crew) = crew else {
+            return others.iter().zip(slots).try_for_each(finish);
+        };
+        // Of several errors the first record's counts.
+        let slots: Vec<_> = others.iter().zip(slots).collect();
+        let results: Vec<Result<()>> = crew.run(|| {
+            let slots = slots.into_par_iter().with_min_len(parts);
+            slots.map(finish).collect()
+        });
+        results.into_iter().collect()
+    }
+
+    /// The threads that help, if more than one is to work. Where the system refuses them, one has to do.
+    fn crew(&self) -> Option<&Crew> {
+        let of = || (self.options.threads > 1).then(|| Crew::of(self.options.threads));
+        self.crew.get_or_init(|| of()?.ok()).as_ref()
     }
 
     fn decode<'a>(&self, record: &Record<'a>) -> Result<Sample<'a>> {
-        decode(record.value, self.transformer.color())
+        decode_with(record.value, self.transformer.color(), SPARE.take())
             .map_err(|e| e.at(place(&self.name, record.key)))
     }
 
     /// Writes the pixels; returns the label.
-    fn put(&self, record: &Record<'_>, sample: &Sample<'_>, out: &mut [f32]) -> Result<f32> {
+    fn put(&self, record: &Record<'_>, sample: Sample<'_>, out: &mut [f32]) -> Result<f32> {
         let Options { seed, layer, .. } = self.options;
         let mut rng = stream(seed, Use::Transform, layer, record.number);
         self.transformer
-            .apply(sample, out, &mut rng)
+            .apply(&sample, out, &mut rng)
             .map_err(|e| e.at(place(&self.name, record.key)))?;
+        let label = sample.label;
+        let spare = sample.spare();
+        if spare.capacity() <= MOST_SPARE {
+            SPARE.set(spare);
+        }
         #[allow(
             clippy::as_conversions,
             reason = "a label becomes a float in Caffe, too; beyond 2^24 both round"
         )]
-        Ok(sample.label as f32)
+        Ok(label as f32)
     }
 
     fn same_size(

@@ -166,9 +166,70 @@ impl Transformer {
         };
         match &sample.pixels {
             Pixels::U8(pixels) => self.rows(pixels, f32::from, sample.dims(), &window, out),
+            Pixels::Rgb(pixels) => self.rgb_rows(pixels, sample.dims(), &window, out),
             Pixels::F32(pixels) => self.rows(pixels, |v| v, sample.dims(), &window, out),
         }
         Ok(())
+    }
+
+    /// [`rows`](Self::rows) of red, green and blue together, to the planes of blue, green and red.
+    fn rgb_rows(
+        &self,
+        pixels: &[u8],
+        [_, height, width]: [usize; 3],
+        window: &Window,
+        out: &mut [f32],
+    ) {
+        let scale = self.scale;
+        let (pixels, _) = pixels.as_chunks::<3>();
+        let mut planes = out.chunks_exact_mut(window.height * window.width);
+        let mut next = || planes.next().unwrap_or_default();
+        let rows = (next().chunks_exact_mut(window.width))
+            .zip(next().chunks_exact_mut(window.width))
+            .zip(next().chunks_exact_mut(window.width));
+        // A byte has one of 256 values: they are worked out once for each channel.
+        let table = |mean: f32| -> [f32; 256] {
+            let mut byte = 0.0;
+            std::array::from_fn(|_| {
+                let value = (byte - mean) * scale;
+                byte += 1.0;
+                value
+            })
+        };
+        let tables = match &self.mean {
+            Mean::Values(values) => {
+                let mean = |c: usize| values[if values.len() == 1 { 0 } else { c }];
+                [0, 1, 2].map(|c| table(mean(c)))
+            }
+            Mean::Zero | Mean::Image { .. } => [table(0.0); 3],
+        };
+        for (row, ((b, g), r)) in rows.enumerate() {
+            let start = (window.top + row) * width + window.left;
+            let row = &pixels[start..start + window.width];
+            if let Mean::Image { data, .. } = &self.mean {
+                let mean = |c: usize| &data[c * height * width + start..][..window.width];
+                for (c, out) in [&mut *b, &mut *g, &mut *r].into_iter().enumerate() {
+                    let from = row.iter().zip(mean(c));
+                    fill(
+                        out,
+                        from.map(|(p, m)| (f32::from(p[2 - c]) - m) * scale),
+                        window.mirror,
+                    );
+                }
+                continue;
+            }
+            let [blue, green, red] = &tables;
+            for (((b, g), r), p) in b.iter_mut().zip(&mut *g).zip(&mut *r).zip(row) {
+                *b = blue[usize::from(p[2])];
+                *g = green[usize::from(p[1])];
+                *r = red[usize::from(p[0])];
+            }
+            if window.mirror {
+                for row in [b, g, r] {
+                    row.reverse();
+                }
+            }
+        }
     }
 
     /// All sizes have been checked.
@@ -205,10 +266,10 @@ impl Transformer {
 
 /// Writes a row, forwards or backwards.
 fn fill(out: &mut [f32], from: impl Iterator<Item = f32>, mirror: bool) {
+    out.iter_mut().zip(from).for_each(|(o, v)| *o = v);
     if mirror {
-        out.iter_mut().rev().zip(from).for_each(|(o, v)| *o = v);
-    } else {
-        out.iter_mut().zip(from).for_each(|(o, v)| *o = v);
+        // The row is still in the nearest cache; this way both loops go several values at a time.
+        out.reverse();
     }
 }
 
@@ -286,6 +347,43 @@ mod tests {
         let mut floats = sample(2);
         floats.pixels = Pixels::F32((0..24u8).map(f32::from).collect());
         assert_eq!(run(&t, &floats, 0), run(&t, &sample(2), 0));
+    }
+
+    #[test]
+    fn a_decoded_image_comes_out_as_its_planes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mean = Tensor::new([3, 3, 4], (0u8..36).map(f32::from).collect()).unwrap();
+        binaryproto::write_binaryproto(&dir.path().join("m"), mean.view()).unwrap();
+        let rgb = Sample {
+            pixels: Pixels::Rgb((0..36).map(|i| i * 7).collect()),
+            ..sample(3)
+        };
+        let planes = Sample {
+            pixels: Pixels::F32(rgb.floats()),
+            ..sample(3)
+        };
+        let param = TransformationParameter {
+            crop_size: Some(2),
+            mirror: Some(true),
+            scale: Some(0.3),
+            ..Default::default()
+        };
+        for (mean_value, mean_file) in [
+            (vec![], None),
+            (vec![9.0], None),
+            (vec![1.0, 2.0, 3.0], None),
+            (vec![], Some("m".to_owned())),
+        ] {
+            let param = TransformationParameter {
+                mean_value,
+                mean_file,
+                ..param.clone()
+            };
+            let t = Transformer::new(&param, true, dir.path()).unwrap();
+            for when in 0..20 {
+                assert_eq!(run(&t, &rgb, when), run(&t, &planes, when));
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::{
 /// Finds the spot of a layer (by its index in the message), or of a field in it, in the text that it came from.
 pub type Locate<'a> = &'a dyn Fn(usize, Option<&str>) -> Option<Place>;
 
+/// Whether a parameter of a layer, by its name and the parameter's number, is set from elsewhere.
+pub type Brought<'a> = &'a dyn Fn(&str, usize) -> bool;
+
 /// How to build a graph.
 #[derive(Clone, Default)]
 pub struct BuildOptions<'a> {
@@ -29,6 +32,8 @@ pub struct BuildOptions<'a> {
     pub backward: bool,
     /// Take parameters from the layers of the same name in this graph, as a test net does from its train net.
     pub share: Option<&'a Graph>,
+    /// Which parameters the caller sets: their fillers are checked, but do not run.
+    pub brought: Option<Brought<'a>>,
     /// Where the text stands, for errors.
     pub locate: Option<Locate<'a>>,
 }
@@ -88,7 +93,10 @@ pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>
             for &id in node.params.iter().filter(|_| node.needs_backward) {
                 let param = &mut params[id];
                 if param.lr_mult != 0.0 || net.force_backward() {
-                    param.grad.resize(param.value.data.len(), 0.0);
+                    // Zeros straight from the system: its pages come when they are first written.
+                    if param.grad.len() != param.value.data.len() {
+                        param.grad = vec![0.0; param.value.data.len()];
+                    }
                 }
             }
         }
@@ -153,7 +161,15 @@ fn instantiate(
         let spec = specs.get(i).cloned().unwrap_or_default();
         let param = match shared {
             Some(owner) => bind(owner, i, decl, params)?,
-            None => own_or_share(&node.name, &spec, i, decl, id, params, named, options.seed)?,
+            None => {
+                // Weights go to the first layer of a name.
+                let brought = options.brought.is_some_and(|brought| {
+                    let before = &graph.nodes[..id.index()];
+                    brought(&node.name, i) && before.iter().all(|n| n.name != node.name)
+                });
+                let seed = (!brought).then_some(options.seed);
+                own_or_share(&node.name, &spec, i, decl, id, params, named, seed)?
+            }
         };
         if ids.contains(&param) {
             return Err(Error::new(
@@ -252,7 +268,7 @@ fn own_or_share(
     node: NodeId,
     params: &mut Params,
     named: &mut HashMap<String, Named>,
-    seed: u64,
+    fill: Option<u64>,
 ) -> Result<ParamId> {
     let name = spec.name();
     if let Some(Named { id, owner, told }) = named.get_mut(name).filter(|_| !name.is_empty()) {
@@ -301,12 +317,22 @@ fn own_or_share(
             "must be 0 here: the layer keeps these statistics itself, no solver may touch them",
         ));
     }
-    let mut value = Tensor::zeros(Shape::checked(decl.shape.dims())?);
+    let mut value = Tensor {
+        shape: Shape::checked(decl.shape.dims())?,
+        data: Vec::new(),
+    };
+    // Without room the filler fills nothing, but says what is wrong with it.
+    if fill.is_some() {
+        value = Tensor::zeros(value.shape);
+    }
     filler::fill(
         &decl.filler,
         &mut value,
-        &mut stream(seed, Use::Filler, u64::from(node.0), i as u64),
+        &mut stream(fill.unwrap_or(0), Use::Filler, u64::from(node.0), i as u64),
     )?;
+    if fill.is_none() {
+        value = Tensor::zeros(value.shape);
+    }
     let id = params.push(Param {
         value,
         grad: Vec::new(),

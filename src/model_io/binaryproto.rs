@@ -46,14 +46,18 @@ pub fn to_tensor(blob: BlobProto) -> Result<Tensor> {
         blob.double_data.iter().map(|&v| v as f32).collect()
     };
     if data.len() != shape.count() {
-        return Err(Error::format(format!(
-            "a stored blob has the shape {shape}, which is {} values, but brings {}",
-            shape.count(),
-            data.len()
-        ))
-        .help("the file is damaged or was not written by Caffe; make or copy it again"));
+        return Err(disagree(&shape, data.len()));
     }
     Ok(Tensor { shape, data })
+}
+
+/// A shape and a number of values that do not go together.
+pub(super) fn disagree(shape: &Shape, brings: usize) -> Error {
+    Error::format(format!(
+        "a stored blob has the shape {shape}, which is {} values, but brings {brings}",
+        shape.count()
+    ))
+    .help("the file is damaged or was not written by Caffe; make or copy it again")
 }
 
 /// The blob that holds these values, its shape in `shape`: what snapshots hold.

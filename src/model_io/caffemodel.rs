@@ -1,6 +1,10 @@
 //! The weights of a net, `.caffemodel`: a `NetParameter` whose layers carry blobs.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 
@@ -8,6 +12,7 @@ use super::{
     atomic_write,
     binaryproto::shape_of,
     foreign::{Looks, looks},
+    skim::{Part, Skimmed},
     stream,
 };
 use crate::{
@@ -78,6 +83,79 @@ fn foreign(bytes: &[u8]) -> Error {
     })
 }
 
+/// A file of weights, opened: its layers are known, the numbers still in it. They go straight to the parameters, so that
+/// memory never holds them twice.
+pub struct Weights {
+    path: PathBuf,
+    /// Without numbers where `numbers` has them.
+    net: NetParameter,
+    numbers: Option<Skimmed>,
+}
+
+/// Where the blobs of a `NetParameter` are, of any generation: `layer.blobs`, `layers.blobs`, `layers.layer.blobs`.
+const BLOBS_OF: &[(u32, Part)] = &[
+    (LAYER, Part::Message(&[(BLOBS, Part::Blob)])),
+    (
+        2,
+        Part::Message(&[(6, Part::Blob), (1, Part::Message(&[(50, Part::Blob)]))]),
+    ),
+];
+
+impl Weights {
+    /// Reads a file of weights of any generation, its numbers left where they are.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let numbers = Skimmed::open(path, BLOBS_OF).map_err(|e| Error::io("read", path, &e))?;
+        if let Some(numbers) = numbers
+            && let Ok(net) = decode(&numbers.message)
+        {
+            return Ok(Self {
+                path: path.to_path_buf(),
+                net,
+                numbers: Some(numbers),
+            });
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            net: read(path)?,
+            numbers: None,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file has a blob of this number for a layer of this name, so that nothing else has to fill it.
+    pub fn brings(&self, layer: &str, blob: usize) -> bool {
+        let mut named = self.net.layer.iter().filter(|l| l.name() == layer);
+        named.any(|l| blob < l.blobs.len())
+    }
+
+    /// [`load_weights`] from the file.
+    ///
+    /// # Errors
+    /// As [`load_weights`]; `Io` where the numbers cannot be read, and some may then be copied.
+    pub fn load(&self, net: &Net, params: &mut Params) -> Result<LoadReport> {
+        load(&self.net, self.numbers.as_ref(), net, params).map_err(|e| self.placed(e))
+    }
+
+    /// [`copy_weights`] from the file.
+    ///
+    /// # Errors
+    /// As [`Weights::load`].
+    pub fn copy(&self, net: &Net, params: &mut Params) -> Result<LoadReport> {
+        copy(&self.net, self.numbers.as_ref(), net, params).map_err(|e| self.placed(e))
+    }
+
+    fn placed(&self, error: Error) -> Error {
+        error.at(Place::File(self.path.display().to_string()))
+    }
+}
+
 /// Copies weights into the parameters of `net`, layer by layer, by name: each layer of `source` goes to the first
 /// layer of that name. Layers that the net does not have are skipped. On an error nothing was copied.
 ///
@@ -85,7 +163,16 @@ fn foreign(bytes: &[u8]) -> Error {
 /// `Weights` where a layer has another number of parameters or another shape, or where no layer at all is in the net;
 /// `Format` where a stored blob does not hold together.
 pub fn load_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Result<LoadReport> {
-    let report = copy_weights(source, net, params)?;
+    load(source, None, net, params)
+}
+
+fn load(
+    source: &NetParameter,
+    numbers: Option<&Skimmed>,
+    net: &Net,
+    params: &mut Params,
+) -> Result<LoadReport> {
+    let report = copy(source, numbers, net, params)?;
     let needs = || net.graph().nodes.iter().filter(|n| !n.params.is_empty());
     if report.copied == 0 && needs().next().is_some() {
         let with_blobs = source.layer.iter().filter(|l| !l.blobs.is_empty());
@@ -107,6 +194,15 @@ pub fn load_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Re
 /// # Errors
 /// As [`load_weights`], but for the last case.
 pub fn copy_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Result<LoadReport> {
+    copy(source, None, net, params)
+}
+
+fn copy(
+    source: &NetParameter,
+    numbers: Option<&Skimmed>,
+    net: &Net,
+    params: &mut Params,
+) -> Result<LoadReport> {
     let nodes = &net.graph().nodes;
     let mut report = LoadReport::default();
     let mut copies: Vec<(ParamId, &BlobProto)> = Vec::new();
@@ -142,7 +238,10 @@ pub fn copy_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Re
                 )
                 .help("rename the layer in the net to train it afresh and keep the rest"));
             }
-            let brings = blob.data.len().max(blob.double_data.len());
+            let brings = match numbers {
+                Some(numbers) => numbers.count(blob),
+                None => blob.data.len().max(blob.double_data.len()),
+            };
             if brings != own.count() {
                 return Err(Error::format(format!(
                     "layer '{}', parameter {i}: {own} is {} values, but the file brings {brings}",
@@ -154,22 +253,37 @@ pub fn copy_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Re
             copies.push((id, blob));
         }
     }
-    let mut seen = HashSet::new();
-    for (id, blob) in copies {
-        let value = &mut params[id].value.data;
-        if blob.double_data.is_empty() {
-            value.copy_from_slice(&blob.data);
-        } else {
-            for (to, &from) in value.iter_mut().zip(&blob.double_data) {
-                *to = from as f32;
+    report.copied = copies.len();
+    // Of several for one parameter the last counts.
+    let last: HashMap<ParamId, &BlobProto> = copies.into_iter().collect();
+    if let Some(numbers) = numbers {
+        let mut held: Vec<_> = last
+            .iter()
+            .map(|(&id, &blob)| (id, blob, std::mem::take(&mut params[id].value.data)))
+            .collect();
+        let places = held
+            .iter_mut()
+            .map(|(_, blob, data)| (*blob, &mut data[..]));
+        let result = numbers.read(places.collect());
+        for (id, _, data) in held {
+            params[id].value.data = data;
+        }
+        result.map_err(|e| Error::new(ErrorKind::Io, format!("cannot read the weights: {e}")))?;
+    } else {
+        for (&id, blob) in &last {
+            let value = &mut params[id].value.data;
+            if blob.double_data.is_empty() {
+                value.copy_from_slice(&blob.data);
+            } else {
+                for (to, &from) in value.iter_mut().zip(&blob.double_data) {
+                    *to = from as f32;
+                }
             }
         }
-        seen.insert(id);
-        report.copied += 1;
     }
     report.untouched = nodes
         .iter()
-        .filter(|n| n.params.iter().any(|id| !seen.contains(id)))
+        .filter(|n| n.params.iter().any(|id| !last.contains_key(id)))
         .map(|n| n.name.to_string())
         .collect();
     Ok(report)
@@ -267,4 +381,135 @@ fn encode(out: &mut impl io::Write, net: &Net, params: &Params, diff: bool) -> i
         }
     }
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        events::Silent,
+        load::{self, LoadOptions},
+        net::NetOptions,
+    };
+
+    const NET: &str = r#"
+        layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }
+        layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" inner_product_param {
+          num_output: 4 weight_filler { type: "gaussian" } bias_filler { type: "uniform" } } }
+        layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param {
+          num_output: 2 weight_filler { type: "xavier" } bias_filler { type: "constant" value: 3 } } }
+    "#;
+
+    fn net(seed: u64, brought: Option<&Weights>) -> (Net, Params) {
+        let file = load::net_from_text("t", NET, LoadOptions::default(), &mut Silent).unwrap();
+        let mut params = Params::new();
+        let brings = |layer: &str, i: usize| brought.is_some_and(|w| w.brings(layer, i));
+        let options = NetOptions {
+            seed,
+            brought: Some(&brings),
+            ..NetOptions::default()
+        };
+        let net = Net::new(&file.net, &mut params, &options, &mut Silent).unwrap();
+        (net, params)
+    }
+
+    fn values(net: &Net, params: &Params) -> Vec<Vec<f32>> {
+        let ids = net.graph().nodes.iter().flat_map(|n| &n.params);
+        ids.map(|&id| params[id].value.data.clone()).collect()
+    }
+
+    /// A file of the net with seed 1, changed by `change`.
+    fn file(change: impl FnOnce(&mut NetParameter)) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w");
+        let (net, params) = net(1, None);
+        write(&path, &net, &params).unwrap();
+        let mut message = read(&path).unwrap();
+        change(&mut message);
+        fs::write(&path, message.encode_to_vec()).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn what_a_file_brings_is_not_filled_and_the_rest_is_as_ever() {
+        let (_dir, path) = file(|net| net.layer.retain(|l| l.name() != "b"));
+        let weights = Weights::open(&path).unwrap();
+        assert!(weights.brings("a", 1) && !weights.brings("a", 2) && !weights.brings("b", 0));
+        let (_, empty) = net(2, Some(&weights));
+        let (filled_net, mut filled) = net(2, None);
+        let (brought_net, mut brought) = (net(2, Some(&weights)).0, empty);
+        assert_eq!(values(&brought_net, &brought)[0], [0.0; 12]);
+        let reports = [
+            weights.load(&filled_net, &mut filled).unwrap(),
+            weights.load(&brought_net, &mut brought).unwrap(),
+        ];
+        assert_eq!(reports[0], reports[1]);
+        assert_eq!(
+            (reports[0].copied, &reports[0].untouched[..]),
+            (2, &["b".to_owned()][..])
+        );
+        assert_eq!(values(&filled_net, &filled), values(&brought_net, &brought));
+    }
+
+    #[test]
+    fn a_bad_filler_is_told_even_where_the_file_brings_the_weights() {
+        let (_dir, path) = file(|_| ());
+        let weights = Weights::open(&path).unwrap();
+        let text = NET.replace("xavier", "xafier");
+        let file = load::net_from_text("t", &text, LoadOptions::default(), &mut Silent).unwrap();
+        let options = NetOptions {
+            brought: Some(&|layer, i| weights.brings(layer, i)),
+            ..NetOptions::default()
+        };
+        let error = Net::new(&file.net, &mut Params::new(), &options, &mut Silent);
+        assert!(error.err().unwrap().to_string().contains("xafier"));
+    }
+
+    #[test]
+    fn numbers_from_the_file_are_those_of_the_message() {
+        let double = |net: &mut NetParameter| {
+            let blob = &mut net.layer[1].blobs[0];
+            blob.double_data = blob.data.drain(..).map(|x| f64::from(x) / 3.0).collect();
+        };
+        let old = |net: &mut NetParameter| {
+            let blob = &mut net.layer[2].blobs[1];
+            blob.shape = None;
+            (blob.num, blob.channels, blob.height, blob.width) =
+                (Some(1), Some(1), Some(1), Some(2));
+        };
+        for (_dir, path) in [file(|_| ()), file(double), file(old)] {
+            let weights = Weights::open(&path).unwrap();
+            assert!(weights.numbers.is_some());
+            let [(a, mut from_file), (b, mut from_message)] = [net(5, None), net(6, None)];
+            weights.load(&a, &mut from_file).unwrap();
+            load_weights(&read(&path).unwrap(), &b, &mut from_message).unwrap();
+            assert_eq!(values(&a, &from_file), values(&b, &from_message));
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_fit_copy_nothing() {
+        let short = |net: &mut NetParameter| net.layer[2].blobs[0].data.truncate(3);
+        let shape = |net: &mut NetParameter| {
+            net.layer[1].blobs[0].shape.as_mut().unwrap().dim = vec![3, 4];
+        };
+        for ((_dir, path), kind, part) in [
+            (file(short), ErrorKind::Format, "brings 3"),
+            (file(shape), ErrorKind::Weights, "the file [3, 4]"),
+        ] {
+            let (net, mut params) = net(5, None);
+            let before = values(&net, &params);
+            let error = Weights::open(&path).unwrap().load(&net, &mut params);
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), kind);
+            let text = error.to_string();
+            assert!(text.contains(part) && text.contains("/w"), "{text}");
+            assert_eq!(values(&net, &params), before);
+        }
+        let (_dir, path) = file(|_| ());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+        let error = Weights::open(&path).err().unwrap();
+        assert!(error.message().contains("cut short"), "{error}");
+    }
 }

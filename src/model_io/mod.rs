@@ -5,6 +5,7 @@ pub mod binaryproto;
 pub mod caffemodel;
 mod foreign;
 pub mod npz;
+mod skim;
 pub mod solverstate;
 mod stream;
 

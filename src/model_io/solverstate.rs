@@ -7,8 +7,9 @@ use prost::Message as _;
 
 use super::{
     atomic_write,
-    binaryproto::to_tensor,
+    binaryproto::{disagree, shape_of, to_tensor},
     foreign::{Looks, looks},
+    skim::{Part, Skimmed},
     stream,
 };
 use crate::{
@@ -37,8 +38,44 @@ pub struct State {
 /// # Errors
 /// `Io` where the file cannot be read; `Format` where it is cut short, damaged or something else, saying what.
 pub fn read(path: &Path) -> Result<State> {
-    let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-    decode(&bytes).map_err(|e| e.at(Place::File(path.display().to_string())))
+    let failed = |e: io::Error| Error::io("read", path, &e);
+    let placed = |e: Error| e.at(Place::File(path.display().to_string()));
+    // The history goes straight to where it belongs; memory never holds it twice.
+    if let Some(numbers) = Skimmed::open(path, BLOBS_OF).map_err(failed)?
+        && let Some((state, extra)) = messages(&numbers.message)
+        && !state.history.is_empty()
+    {
+        let history = state.history.iter().map(|blob| {
+            let shape = shape_of(blob)?;
+            match numbers.count(blob) {
+                n if n == shape.count() => Ok(Tensor::zeros(shape)),
+                n => Err(disagree(&shape, n)),
+            }
+        });
+        let mut history: Vec<Tensor> = history.collect::<Result<_>>().map_err(placed)?;
+        let places = history.iter_mut().map(|t| &mut t.data[..]);
+        numbers
+            .read(state.history.iter().zip(places).collect())
+            .map_err(failed)?;
+        return state_of(state, extra, history).map_err(placed);
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    decode(&bytes).map_err(placed)
+}
+
+/// The file of weights that a state names, where it can be had without much ado.
+pub fn learned_net(path: &Path) -> Option<String> {
+    let numbers = Skimmed::open(path, BLOBS_OF).ok()??;
+    messages(&numbers.message)?.0.learned_net
+}
+
+/// Where the blobs of a `SolverState` are.
+const BLOBS_OF: &[(u32, Part)] = &[(HISTORY, Part::Blob)];
+
+fn messages(bytes: &[u8]) -> Option<(SolverState, SolverStateExtra)> {
+    let state = SolverState::decode(bytes).ok()?;
+    let extra = SolverStateExtra::decode(bytes).ok()?;
+    state.iter.is_some().then_some((state, extra))
 }
 
 /// [`read`] from the bytes of the file.
@@ -46,15 +83,17 @@ pub fn read(path: &Path) -> Result<State> {
 /// # Errors
 /// `Format` as in [`read`].
 pub fn decode(bytes: &[u8]) -> Result<State> {
-    let state = SolverState::decode(bytes)
-        .ok()
-        .filter(|s| s.iter.is_some())
-        .ok_or_else(|| foreign(bytes))?;
+    let (mut state, extra) = messages(bytes).ok_or_else(|| foreign(bytes))?;
     // A blob decodes as a state, because its first field is a number too.
     if state.history.is_empty() && looks(bytes) == Looks::Blob {
         return Err(foreign(bytes));
     }
-    let extra = SolverStateExtra::decode(bytes).map_err(|_| foreign(bytes))?;
+    let history = std::mem::take(&mut state.history);
+    let history = history.into_iter().map(to_tensor).collect::<Result<_>>()?;
+    state_of(state, extra, history)
+}
+
+fn state_of(state: SolverState, extra: SolverStateExtra, history: Vec<Tensor>) -> Result<State> {
     let negative = |what: &str, n: i32| {
         Error::format(format!("the state says {what} {n}")).help("the file is damaged")
     };
@@ -63,11 +102,7 @@ pub fn decode(bytes: &[u8]) -> Result<State> {
         current_step: u32::try_from(state.current_step())
             .map_err(|_| negative("step", state.current_step()))?,
         learned_net: state.learned_net,
-        history: state
-            .history
-            .into_iter()
-            .map(to_tensor)
-            .collect::<Result<_>>()?,
+        history,
         resume: extra.resume,
     })
 }

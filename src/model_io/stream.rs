@@ -18,7 +18,7 @@ pub(super) fn write_head(out: &mut impl Write, tag: u32, length: usize) -> io::R
     out.write_all(&head)
 }
 
-fn key(tag: u32) -> usize {
+pub(super) fn key(tag: u32) -> usize {
     // Wire type 2: length-delimited.
     (tag as usize) << 3 | 2
 }
@@ -80,6 +80,10 @@ fn write_floats(out: &mut impl Write, tag: u32, floats: &[f32]) -> io::Result<()
         return Ok(());
     }
     write_head(out, tag, size_of_val(floats))?;
+    // In memory as in the file: the bytes go out from where they are.
+    if cfg!(target_endian = "little") {
+        return out.write_all(bytemuck::cast_slice(floats));
+    }
     let mut bytes = [0u8; 4096];
     for part in floats.chunks(bytes.len() / size_of::<f32>()) {
         for (to, from) in bytes.chunks_exact_mut(size_of::<f32>()).zip(part) {

@@ -12,12 +12,18 @@ impl Arena {
     pub(super) fn fit(&mut self, slots: &[usize], workspace: usize) {
         self.slots.resize_with(slots.len(), Vec::new);
         for (slot, &need) in self.slots.iter_mut().zip(slots) {
-            if slot.len() < need {
-                slot.resize(need, 0.0);
-            }
+            grow(slot, need);
         }
-        if self.workspace.len() < workspace {
-            self.workspace.resize(workspace, 0.0);
-        }
+        grow(&mut self.workspace, workspace);
+    }
+}
+
+/// Makes a buffer at least this long. A new one is zeros straight from the system: its pages come when they are first
+/// written.
+fn grow(buffer: &mut Vec<f32>, need: usize) {
+    if buffer.is_empty() {
+        *buffer = vec![0.0; need];
+    } else if buffer.len() < need {
+        buffer.resize(need, 0.0);
     }
 }

@@ -21,7 +21,7 @@ pub use crate::optimize::Level;
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer, TopInfo},
-    graph::{self, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
+    graph::{self, Brought, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
     layer::{Layer, Role},
     optimize::optimize,
     params::{ParamId, Params},
@@ -50,6 +50,8 @@ pub struct NetOptions<'a> {
     pub optimize: Level,
     /// Take the parameters of the layers of the same name from this net, as a test net does from its train net.
     pub share: Option<&'a Net>,
+    /// Which parameters the caller sets, from a file of weights: their fillers do not run.
+    pub brought: Option<Brought<'a>>,
     /// Where the text stands, for errors.
     pub locate: Option<Locate<'a>>,
 }
@@ -121,6 +123,7 @@ impl Net {
                 seed: options.seed,
                 backward: options.backward,
                 share: options.share.map(|n| &n.graph),
+                brought: options.brought,
                 locate: options.locate,
             },
         )?;

@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     events::{Event, Observer},
     load::LoadOptions,
-    model_io::caffemodel::{self, LoadReport},
+    model_io::caffemodel::{LoadReport, Weights},
     net::{Keep, Level, Net, NetOptions},
     params::Params,
     schema::{Phase, SolverParameter},
@@ -47,6 +47,8 @@ pub struct SolverOptions {
     pub level: i32,
     /// Stages that the training net is built in, besides those of the files.
     pub stages: Vec<String>,
+    /// The state that [`Solver::restore`] will be given: no filler runs for the weights that come with it.
+    pub resume: Option<PathBuf>,
 }
 
 /// What the caller wants after an iteration, or a pass of a test.
@@ -167,11 +169,20 @@ impl Solver {
         }
         snapshot::check(&param, &options)?;
         let seed = seed(&param, &options, observer);
+        let weights = param.weights.iter().flat_map(|list| list.split(','));
+        let weights: Vec<Weights> = weights
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| Weights::open(&under(&options.root, name)))
+            .collect::<Result<_>>()?;
+        let resumed = options.resume.as_deref();
+        let resumed = resumed.and_then(|state| snapshot::weights_of(&options.root, state));
+        let all: Vec<&Weights> = weights.iter().chain(&resumed).collect();
         let Nets {
             net,
             test_nets,
             params,
-        } = Nets::new(&param, &options, seed, observer)?;
+        } = Nets::new(&param, &options, seed, &all, observer)?;
         let updater = Updater::new(&param, net.learnable(), &params)?;
         let mut made = Self {
             net,
@@ -190,16 +201,8 @@ impl Solver {
             param,
             options,
         };
-        let names: Vec<String> = made
-            .param
-            .weights
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect();
-        for name in names {
-            made.load_weights(&under(&made.options.root, &name), observer)?;
+        for weights in &weights {
+            made.take_weights(weights, observer)?;
         }
         observer.on(&Event::SolverReady {
             net: made.net.name(),
@@ -227,18 +230,23 @@ impl Solver {
     /// Copies the weights of a file into the nets, by layer name.
     ///
     /// # Errors
-    /// As [`caffemodel::read`] and [`caffemodel::load_weights`].
+    /// As [`Weights::open`] and [`Weights::load`].
     pub fn load_weights(&mut self, path: &Path, observer: &mut dyn Observer) -> Result<LoadReport> {
-        let source = caffemodel::read(path)?;
-        let named = |error: Error| error.at(crate::error::Place::File(path.display().to_string()));
-        let report =
-            caffemodel::load_weights(&source, &self.net, &mut self.params).map_err(named)?;
+        self.take_weights(&Weights::open(path)?, observer)
+    }
+
+    fn take_weights(
+        &mut self,
+        weights: &Weights,
+        observer: &mut dyn Observer,
+    ) -> Result<LoadReport> {
+        let report = weights.load(&self.net, &mut self.params)?;
         // Test nets may have layers of their own.
         for net in &self.test_nets {
-            caffemodel::copy_weights(&source, net, &mut self.params).map_err(named)?;
+            weights.copy(net, &mut self.params)?;
         }
         observer.on(&Event::Weights {
-            file: path,
+            file: weights.path(),
             copied: report.copied,
             ignored: &report.ignored,
             untouched: &report.untouched,
@@ -291,8 +299,10 @@ impl Nets {
         param: &SolverParameter,
         options: &SolverOptions,
         seed: u64,
+        weights: &[&Weights],
         observer: &mut dyn Observer,
     ) -> Result<Self> {
+        let brought = |layer: &str, i: usize| weights.iter().any(|w| w.brings(layer, i));
         let (train, tests) = (sources::train(param)?, sources::test(param)?);
         let mut params = Params::new();
         observer.on(&Event::TrainNet { file: train.file() });
@@ -307,6 +317,7 @@ impl Nets {
             } else {
                 Level::default()
             },
+            brought: Some(&brought),
             ..NetOptions::default()
         };
         let net = Net::new(

@@ -6,11 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::{Nets, Solver, SolverOptions, sources::under};
 use crate::{
     error::{Error, ErrorKind, Place, Result},
     events::{Event, Observer, Silent},
-    model_io::{caffemodel, solverstate},
+    model_io::{
+        caffemodel::{self, Weights},
+        solverstate,
+    },
     net::Net,
     schema::{Cursor, Resume, SolverParameter, solver_parameter::SnapshotFormat},
 };
@@ -125,7 +130,7 @@ impl Solver {
         for node in &self.net.graph().nodes {
             for (i, &id) in node.params.iter().enumerate() {
                 let data = &self.params[id].value.data;
-                if let Some(bad) = data.iter().find(|x| !x.is_finite()) {
+                if let Some(bad) = not_finite(data) {
                     return Err(Error::new(
                         ErrorKind::Diverged,
                         format!(
@@ -202,15 +207,13 @@ impl Solver {
         });
         let model = match &state.learned_net {
             None => None,
-            Some(name) => Some(self.find_model(name, path)?),
+            Some(name) => Some(Weights::open(&find_model(&self.options.root, name, path)?)?),
         };
         if let Some(seed) = state.resume.as_ref().and_then(|r| r.seed) {
-            self.reseed(seed, observer)?;
+            self.reseed(seed, model.as_ref(), observer)?;
         }
         if let Some(model) = model {
-            let source = caffemodel::read(&model)?;
-            caffemodel::load_weights(&source, &self.net, &mut self.params)
-                .map_err(|e| e.at(Place::File(model.display().to_string())))?;
+            model.load(&self.net, &mut self.params)?;
         }
         self.updater.set_history(state.history, &self.params);
         self.iteration = state.iteration;
@@ -241,36 +244,26 @@ impl Solver {
         Ok(())
     }
 
-    fn find_model(&self, name: &str, state: &Path) -> Result<PathBuf> {
-        let as_named = under(&self.options.root, name);
-        let beside = Path::new(name)
-            .file_name()
-            .map(|file| state.with_file_name(file));
-        if as_named.exists() {
-            return Ok(as_named);
-        }
-        match beside {
-            Some(beside) if beside.exists() => Ok(beside),
-            _ => Err(Error::new(
-                ErrorKind::Io,
-                format!(
-                    "the weights '{name}' that belong to '{}' are not there",
-                    state.display()
-                ),
-            )
-            .help("put the .caffemodel beside the .solverstate")),
-        }
-    }
-
     /// Streams are fixed when layers are made, so another seed takes other nets; the parameters stay.
-    fn reseed(&mut self, seed: u64, observer: &mut dyn Observer) -> Result<()> {
+    fn reseed(
+        &mut self,
+        seed: u64,
+        model: Option<&Weights>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         if seed == self.seed {
             return Ok(());
         }
         observer.on(&Event::Note(&format!(
             "the run goes on with the seed that it began with, {seed}"
         )));
-        let made = Nets::new(&self.param, &self.options, seed, &mut Silent)?;
+        let made = Nets::new(
+            &self.param,
+            &self.options,
+            seed,
+            &Vec::from_iter(model),
+            &mut Silent,
+        )?;
         self.net = made.net;
         self.test_nets = made.test_nets;
         self.seed = seed;
@@ -301,6 +294,44 @@ impl Solver {
         }
         Ok(())
     }
+}
+
+/// The weights that a state names: as named, else beside it.
+fn find_model(root: &Path, name: &str, state: &Path) -> Result<PathBuf> {
+    let as_named = under(root, name);
+    let beside = Path::new(name)
+        .file_name()
+        .map(|file| state.with_file_name(file));
+    if as_named.exists() {
+        return Ok(as_named);
+    }
+    match beside {
+        Some(beside) if beside.exists() => Ok(beside),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "the weights '{name}' that belong to '{}' are not there",
+                state.display()
+            ),
+        )
+        .help("put the .caffemodel beside the .solverstate")),
+    }
+}
+
+/// The weights that come with a state; `None` where there are none, or something is wrong with them, which
+/// [`Solver::restore`] tells.
+pub(super) fn weights_of(root: &Path, state: &Path) -> Option<Weights> {
+    let name = solverstate::learned_net(state)?;
+    Weights::open(&find_model(root, &name, state).ok()?).ok()
+}
+
+/// A value that is not a finite number. Whole chunks are looked at, because a loop that may end early goes one by one.
+fn not_finite(data: &[f32]) -> Option<f32> {
+    let chunk = data.par_chunks(1 << 16).find_first(|chunk| {
+        let bad = |sum: u32, x: &f32| sum | u32::from(!x.is_finite());
+        chunk.iter().fold(0, bad) != 0
+    });
+    chunk?.iter().copied().find(|x| !x.is_finite())
 }
 
 fn put(

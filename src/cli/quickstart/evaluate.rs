@@ -63,7 +63,7 @@ pub(super) fn evaluate(
         ..NetOptions::default()
     };
     let mut net = Net::new(&file.net, &mut params, &options, &mut Silent)?;
-    caffemodel::load_weights(&caffemodel::read(weights)?, &net, &mut params)?;
+    caffemodel::Weights::open(weights)?.load(&net, &mut params)?;
 
     let mut report = Report {
         title: variant.title,

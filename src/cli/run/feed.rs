@@ -354,10 +354,7 @@ fn resize(sample: &Sample<'_>, [_, height, width]: [usize; 3]) -> Result<Sample<
         (side(width)?, side(height)?),
     );
     let plane = sample.height * sample.width;
-    let values: Vec<f32> = match &sample.pixels {
-        Pixels::U8(bytes) => bytes.iter().map(|&b| f32::from(b)).collect(),
-        Pixels::F32(values) => values.clone(),
-    };
+    let values = sample.floats();
     let mut pixels = Vec::with_capacity(sample.channels * height * width);
     for channel in values.chunks_exact(plane.max(1)) {
         let image =

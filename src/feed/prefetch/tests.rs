@@ -48,6 +48,7 @@ fn options(batch_size: usize, start_record: u64) -> Options {
         seed: 3,
         layer: 0,
         start_record,
+        threads: 0,
     }
 }
 
@@ -193,6 +194,98 @@ fn encoded_images_keep_their_order_and_the_first_error_counts() {
     }
     let error = feed.next(&mut out, None).unwrap_err();
     assert!(error.to_string().contains("record '00000035'"), "{error}");
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = |i: u8| {
+        let pixels: Vec<u8> = (0..=u8::MAX)
+            .cycle()
+            .take(300)
+            .map(|p| p.wrapping_mul(i + 3))
+            .collect();
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new(&mut bytes)
+            .write_image(&pixels, 10, 10, image::ExtendedColorType::Rgb8)
+            .unwrap();
+        Datum {
+            data: Some(bytes),
+            encoded: Some(true),
+            label: Some(i.into()),
+            ..Default::default()
+        }
+    };
+    // Raw records large enough to be worth sharing.
+    let raw = |i: u8| Datum {
+        channels: Some(1),
+        height: Some(512),
+        width: Some(512),
+        data: Some(
+            (0..=u8::MAX)
+                .cycle()
+                .take(512 * 512)
+                .map(|p| p ^ i)
+                .collect(),
+        ),
+        ..Default::default()
+    };
+    let param = TransformationParameter {
+        mirror: Some(true),
+        crop_size: Some(9),
+        ..Default::default()
+    };
+    let whole = TransformationParameter {
+        mirror: Some(true),
+        ..Default::default()
+    };
+    for (name, records, param) in [
+        ("jpeg", (0..7).map(image).collect::<Vec<_>>(), param),
+        ("raw", (0..7).map(raw).collect(), whole),
+    ] {
+        let dir = dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let mut first = Some(source(&dir, &records));
+        let mut run = |threads| {
+            let source = first.take().unwrap_or_else(|| open(&dir));
+            let options = Options {
+                threads,
+                ..options(6, 0)
+            };
+            let mut feed = Prefetcher::new(source, transformer(&param), options).unwrap();
+            let mut sums = Vec::new();
+            for _ in 0..5 {
+                let (mut data, mut labels) = (Vec::new(), Vec::new());
+                feed.next(&mut data, Some(&mut labels)).unwrap();
+                sums.push((data, labels));
+            }
+            sums
+        };
+        let one = run(1);
+        assert!(run(2) == one && run(5) == one, "{name}");
+    }
+}
+
+#[test]
+fn images_arrive_while_the_only_thread_of_the_pool_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut bytes)
+        .write_image(&[5; 4], 2, 2, image::ExtendedColorType::L8)
+        .unwrap();
+    let datum = Datum {
+        data: Some(bytes),
+        encoded: Some(true),
+        ..Default::default()
+    };
+    let source = source(dir.path(), &[datum]);
+    let data = crate::threads::with_threads(1, || {
+        let mut feed = plain(source, 8).unwrap();
+        let mut data = Vec::new();
+        feed.next(&mut data, None).unwrap();
+        data
+    });
+    assert_eq!(data.unwrap(), [5.0; 32]);
 }
 
 #[test]

@@ -104,6 +104,7 @@ impl Data {
                     seed: self.def.seed,
                     layer: self.def.index,
                     start_record: self.position,
+                    threads: 0,
                 };
                 Prefetcher::new(source, self.transformer.clone(), options)?
             }
