@@ -18,6 +18,7 @@ pub(crate) mod plain;
 mod product;
 mod sum;
 mod weights;
+mod winograd;
 
 use std::sync::OnceLock;
 
@@ -29,6 +30,7 @@ pub use geometry::{ConvParams, ConvShape, Dims};
 use product::{End, Product};
 use sum::{Cut, Sum};
 use weights::Weights;
+use winograd::{Tiles, Winograd};
 
 use super::{
     gemm::Act,
@@ -51,13 +53,20 @@ pub struct Conv {
     /// Threads share each image, and a field of it in the workspace.
     shared: bool,
     forward: Sum,
+    /// Vectors of outputs of an image.
+    vectors: usize,
+    winograd: OnceLock<Winograd>,
     backward: OnceLock<Vec<Sum>>,
     weights: OnceLock<Weights>,
 }
 
-/// Weights in the order in which the forward pass reads them.
+/// Weights in the order, and of the kind, in which the forward pass reads them.
 #[derive(Clone, Debug)]
-pub struct Packed(Vec<f32>);
+pub struct Packed {
+    weights: Vec<f32>,
+    /// Transformed, for tiles of this size.
+    winograd: Option<usize>,
+}
 
 /// The weights of a forward pass.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +129,8 @@ impl Conv {
         };
         Self {
             forward: Sum::forward(shape, cut),
+            vectors,
+            winograd: OnceLock::new(),
             shape: shape.clone(),
             batch,
             path,
@@ -167,14 +178,34 @@ impl Conv {
         self.forward_workspace_len(false).max(data).max(weights)
     }
 
-    /// Packs the weights for [`Conv::forward`].
+    /// Packs the weights for [`Conv::forward`], transformed where that should be faster; they serve plans for any other
+    /// size of the images too.
     ///
     /// # Panics
     /// If their length does not fit.
     pub fn pack(&self, w: &[f32]) -> Packed {
-        let mut packed = Packed(vec![0.0; self.packed_len(&self.forward)]);
-        self.pack_into(&self.forward, w, &mut packed.0);
-        packed
+        self.pack_for(w, Winograd::choose(&self.shape, self.batch, self.vectors))
+    }
+
+    fn pack_for(&self, w: &[f32], winograd: Option<usize>) -> Packed {
+        let s = &self.shape;
+        assert_eq!(w.len(), s.weights_len(), "the weights do not fit");
+        let mut weights = Vec::new();
+        if let Some(m) = winograd {
+            let plan = Winograd::new(s, m);
+            let len = plan.packed_len(self.path);
+            weights.resize(s.groups * len, 0.0);
+            for (w, to) in w
+                .chunks_exact(s.weights_len() / s.groups)
+                .zip(weights.chunks_exact_mut(len))
+            {
+                plan.pack(self.path, w, to);
+            }
+        } else {
+            weights.resize(self.packed_len(&self.forward), 0.0);
+            self.pack_into(&self.forward, w, &mut weights);
+        }
+        Packed { weights, winograd }
     }
 
     /// y = act(w ∗ x + bias + residual); `x` holds whole images, `y` as many outputs.
@@ -191,14 +222,6 @@ impl Conv {
     ) {
         let sum = &self.forward;
         let batch = self.check(x, y);
-        let (packed, workspace) = match w {
-            Filters::Packed(packed) => (&packed.0[..], workspace),
-            Filters::Plain(w) => {
-                let (packed, rest) = workspace.split_at_mut(self.packed_len(sum));
-                self.pack_into(sum, w, packed);
-                (&*packed, rest)
-            }
-        };
         if let Residual::Other(r) = end.residual {
             assert_eq!(
                 r.len(),
@@ -206,8 +229,104 @@ impl Conv {
                 "the residual does not fit"
             );
         }
+        let (packed, workspace) = match w {
+            Filters::Packed(packed) => {
+                if let Some(m) = packed.winograd {
+                    return self.forward_tiles(m, &packed.weights, (x, y), end);
+                }
+                (&packed.weights[..], workspace)
+            }
+            Filters::Plain(w) => {
+                let (packed, rest) = workspace.split_at_mut(self.packed_len(sum));
+                self.pack_into(sum, w, packed);
+                (&*packed, rest)
+            }
+        };
         let lens = (self.shape.in_len(), self.shape.out_len());
         self.run(sum, packed, (x, y), lens, end, workspace);
+    }
+
+    /// [`Conv::forward`] by transformed tiles.
+    fn forward_tiles(
+        &self,
+        m: usize,
+        packed: &[f32],
+        (x, y): (&[f32], &mut [f32]),
+        end: Epilogue<'_>,
+    ) {
+        let s = &self.shape;
+        let plan = self.winograd.get_or_init(|| Winograd::new(s, m));
+        let task = Task {
+            conv: self,
+            sum: &self.forward,
+            packed,
+            x_group: s.in_len() / s.groups,
+            y_group: s.out_len() / s.groups,
+            y_len: s.out_len(),
+            end,
+        };
+        let len = plan.packed_len(self.path);
+        let (panels, height) = product::panels(self.path, &self.forward);
+        let lines = plan.image_lines();
+        let run = |first: usize, group: usize, x: &[f32], lines, panels, out: &mut [Block<'_>]| {
+            self.path.run(Tiles {
+                plan,
+                weights: &packed[group * len..][..len],
+                x: (&x[group * task.x_group..], s.in_len()),
+                end: task.end(first, group),
+                lines,
+                panels,
+                out,
+            });
+        };
+        // Whole images for each thread, as many as fill a block; or parts of one where there are few.
+        let together =
+            (plan.lines / lines).clamp(1, self.batch.div_ceil(rayon::current_num_threads()).max(1));
+        if !self.shared {
+            y.par_chunks_mut(together * s.out_len())
+                .zip(x.par_chunks(together * s.in_len()))
+                .with_max_len(1)
+                .enumerate()
+                .for_each(|(i, (y, x))| {
+                    let images = y.len() / s.out_len();
+                    for group in 0..s.groups {
+                        let mut out = task.blocks_of(group, y);
+                        run(
+                            i * together,
+                            group,
+                            x,
+                            0..images * lines,
+                            0..panels,
+                            &mut out,
+                        );
+                    }
+                });
+            return;
+        }
+        let images = x.chunks(s.in_len()).zip(y.chunks_mut(s.out_len()));
+        for (image, (x, y)) in images.enumerate() {
+            for (group, y) in y.chunks_exact_mut(task.y_group).enumerate() {
+                let blocks = lines.div_ceil(plan.lines);
+                let tasks = TASKS * rayon::current_num_threads();
+                let each = panels.div_ceil(tasks.div_ceil(blocks).min(panels));
+                let size = (each * height, plan.outputs());
+                let pixels = s.out_spatial();
+                for_each_block(y, (self.forward.rows, pixels, pixels), size, |mut block| {
+                    let first = block.rows.start / height;
+                    let line = block.cols.start / plan.outputs() * plan.lines;
+                    let panels = first..panels.min(first + each);
+                    let part = line..lines.min(line + plan.lines);
+                    run(
+                        image,
+                        group,
+                        x,
+                        part,
+                        panels,
+                        std::slice::from_mut(&mut block),
+                    );
+                });
+            }
+        }
     }
 
     /// dx = the gradient of the input, from `dy`, that of the output. Overwrites.
@@ -364,6 +483,17 @@ impl Task<'_> {
         }
     }
 
+    /// A group's outputs of some images.
+    fn blocks_of<'y>(&self, group: usize, y: &'y mut [f32]) -> SmallVec<[Block<'y>; 16]> {
+        let rows = self.sum.rows;
+        y.chunks_exact_mut(self.y_len)
+            .map(|y| {
+                let y = &mut y[group * self.y_group..][..self.y_group];
+                Block::whole(y, rows, self.y_group / rows)
+            })
+            .collect()
+    }
+
     /// One image, by all threads.
     fn one(&self, image: usize, x: &[f32], y: &mut [f32], workspace: &mut [f32]) {
         let groups = x
@@ -450,13 +580,7 @@ impl Job for Several<'_, '_> {
                     (&*field, layout.plane)
                 }
             };
-            let mut out: SmallVec<[Block<'_>; 16]> = y
-                .chunks_exact_mut(y_len)
-                .map(|y| {
-                    let y = &mut y[group * task.y_group..][..task.y_group];
-                    Block::whole(y, sum.rows, task.y_group / sum.rows)
-                })
-                .collect();
+            let mut out = task.blocks_of(group, y);
             let product = Product {
                 sum,
                 weights: task.weights(group),

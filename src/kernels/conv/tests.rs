@@ -223,6 +223,77 @@ fn forward_agrees_with_the_direct_loop() {
 }
 
 #[test]
+fn transformed_tiles_agree_with_the_direct_loop() {
+    let same = [&[1, 1][..], &[1, 1], &[1, 1]];
+    let cases = [
+        (shape((3, 2, 1), &[4, 4], &[3, 3], same), 1),
+        (shape((5, 13, 1), &[7, 9], &[3, 3], same), 3),
+        (shape((4, 6, 2), &[14, 14], &[3, 3], same), 19),
+        (shape((17, 26, 1), &[1, 70], &[3, 3], same), 2),
+        (
+            shape((8, 25, 1), &[33, 31], &[3, 3], [&[1, 1], &[0, 2], &[1, 1]]),
+            1,
+        ),
+        (
+            shape((2, 3, 1), &[3, 3], &[3, 3], [&[1, 1], &[0, 0], &[1, 1]]),
+            7,
+        ),
+        (
+            shape((2, 30, 1), &[5, 600], &[3, 3], [&[1, 1], &[3, 4], &[1, 1]]),
+            1,
+        ),
+    ];
+    for (s, batch) in cases {
+        let (x, w) = (noise(batch * s.in_len(), 1), noise(s.weights_len(), 2));
+        let (bias, residual) = (noise(s.out_channels, 3), noise(batch * s.out_len(), 4));
+        let want = plain::forward(&s, &x, &w, &bias);
+        let mut more: Vec<f32> = want.iter().zip(&residual).map(|(y, r)| y + r).collect();
+        more.iter_mut().for_each(|y| *y = y.max(0.0));
+        for conv in plans(&s, batch) {
+            for m in [2, 4] {
+                let what = format!("{s:?}, {m}, {:?}, shared: {}", conv.path, conv.shared);
+                let packed = conv.pack_for(&w, Some(m));
+                let mut conv =
+                    Conv::with_path(conv.path, &s, batch, 1 + 4 * usize::from(conv.shared));
+                conv.winograd = OnceLock::new();
+                let mut y = vec![f32::NAN; batch * s.out_len()];
+                let filters = Filters::Packed(&packed);
+                conv.forward(&x, filters, with_bias(&bias), &mut y, &mut []);
+                assert_close(&y, &want, 1e-4, &what);
+
+                let mut end = with_bias(&bias);
+                end.act = Act::Relu(0.0);
+                end.residual = Residual::Other(&residual);
+                y.fill(f32::NAN);
+                conv.forward(&x, filters, end, &mut y, &mut []);
+                assert_close(&y, &more, 1e-4, &what);
+
+                end.residual = Residual::Output;
+                y.copy_from_slice(&residual);
+                conv.forward(&x, filters, end, &mut y, &mut []);
+                assert_close(&y, &more, 1e-4, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn large_layers_are_transformed_and_small_ones_are_not() {
+    let same = [&[1, 1][..], &[1, 1], &[1, 1]];
+    let chosen = |channels, side: usize, batch| {
+        let s = shape((channels, channels, 1), &[side, side], &[3, 3], same);
+        let conv = Conv::with_path(Path::best(), &s, batch, 2);
+        conv.pack(&vec![0.0; s.weights_len()]).winograd
+    };
+    assert_eq!(chosen(64, 56, 1), Some(4));
+    assert_eq!(chosen(3, 56, 1), None);
+    let strided = [&[2, 2][..], &[1, 1], &[1, 1]];
+    let s = shape((64, 64, 1), &[56, 56], &[3, 3], strided);
+    let conv = Conv::new(&s, 1);
+    assert_eq!(conv.pack(&vec![0.0; s.weights_len()]).winograd, None);
+}
+
+#[test]
 fn backward_data_overwrites_with_what_the_direct_loop_says() {
     for (name, s, batch) in cases() {
         let (w, dy) = (noise(s.weights_len(), 2), noise(batch * s.out_len(), 4));

@@ -43,6 +43,78 @@ impl Tile for Avx512 {
     const COLS: usize = COLS;
     const SUMS: usize = SUMS;
 
+    type V = __m512;
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "vectors are loaded through pointers")]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = &from[..LANES];
+        // SAFE__m512: the slice has the size of the vector, and `self` proves the features.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "vectors are stored through pointers")]
+    fn store(self, v: __m512, to: &mut [f32]) {
+        let to = &mut to[..LANES];
+        // SAFE__m512: the slice has the size of the vector, and `self` proves the features.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "an instruction of this set")]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFE__m512: `self` exists only where the processor has the features.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "an instruction of this set")]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFE__m512: `self` exists only where the processor has the features.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "an instruction of this set")]
+    fn scale_add(self, f: f32, a: __m512, b: __m512) -> __m512 {
+        // SAFE__m512: `self` exists only where the processor has the features.
+        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(f), a, b) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+    fn split<const M: usize>(self, from: &[f32]) -> [__m512; M] {
+        let mut parts = [self.load(from); M];
+        match M {
+            // SAFETY: `self` exists only where the processor has these features.
+            4 => parts.copy_from_slice(&unsafe { split4(from) }),
+            2 => parts
+                .copy_from_slice(&unsafe { split2(self.load(from), self.load(&from[LANES..])) }),
+            _ => unreachable!("tiles are of 2 or 4"),
+        }
+        parts
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+    fn join<const M: usize>(self, parts: [__m512; M], to: &mut [f32]) {
+        let to = to[..M * LANES].chunks_exact_mut(LANES);
+        // SAFETY: `self` exists only where the processor has these features.
+        match parts[..] {
+            [a, b, c, d] => {
+                let (even, odd) = unsafe { (join2(a, c), join2(b, d)) };
+                let [w, x] = unsafe { join2(even[0], odd[0]) };
+                let [y, z] = unsafe { join2(even[1], odd[1]) };
+                to.zip([w, x, y, z]).for_each(|(to, v)| self.store(v, to));
+            }
+            [a, b] => to
+                .zip(unsafe { join2(a, b) })
+                .for_each(|(to, v)| self.store(v, to)),
+            _ => unreachable!("tiles are of 2 or 4"),
+        }
+    }
+
     #[inline(always)]
     #[allow(unsafe_code, reason = "the way into code for one instruction set")]
     fn multiply(
@@ -398,4 +470,41 @@ fn load(from: &[f32; LANES]) -> __m512 {
 fn store(to: &mut [f32; LANES], vector: __m512) {
     // SAFETY: the array has the size of the vector; alignment is not needed.
     unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
+}
+
+/// Even and odd elements of two vectors in a row.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn split2(a: __m512, b: __m512) -> [__m512; 2] {
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    [
+        _mm512_permutex2var_ps(a, even, b),
+        _mm512_permutex2var_ps(a, odd, b),
+    ]
+}
+
+/// Every fourth element of four vectors in a row.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code, reason = "vectors are loaded through pointers")]
+fn split4(from: &[f32]) -> [__m512; 4] {
+    let (from, _) = from[..4 * LANES].as_chunks::<LANES>();
+    let [even, odd] = split2(load(&from[0]), load(&from[1]));
+    let [more_even, more_odd] = split2(load(&from[2]), load(&from[3]));
+    let [a, c] = split2(even, more_even);
+    let [b, d] = split2(odd, more_odd);
+    [a, b, c, d]
+}
+
+/// The elements of two vectors in turn.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn join2(a: __m512, b: __m512) -> [__m512; 2] {
+    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    [
+        _mm512_permutex2var_ps(a, low, b),
+        _mm512_permutex2var_ps(a, high, b),
+    ]
 }

@@ -20,6 +20,8 @@ pub use peak::peak;
 
 /// Floats of the largest tile.
 pub(super) const TILE: usize = 512;
+/// Floats of the longest vector.
+pub(super) const MOST_LANES: usize = 16;
 /// Rows or vectors of the largest tile.
 pub(super) const MOST: usize = 12;
 
@@ -223,6 +225,50 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// out\[i · taps + t\] = Σ over n < count and q < len of a\[n · a_apart + i · lda + q\] · b\[n · b_apart + taps\[t\] + q\],
     /// in a fixed order. `len` is a multiple of LANES; rows · taps must not exceed SUMS.
     fn dot_at(self, dims: Dots, a: &[f32], b: &[f32], taps: Taps<'_>, out: &mut [f32; TILE]);
+
+    /// One vector.
+    type V: Copy;
+
+    /// The first LANES floats.
+    fn load(self, from: &[f32]) -> Self::V;
+
+    /// Writes the first LANES floats.
+    fn store(self, v: Self::V, to: &mut [f32]);
+
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// a - b.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// f · a + b, rounded once where the processor can.
+    fn scale_add(self, f: f32, a: Self::V, b: Self::V) -> Self::V;
+
+    /// Every `M`-th of M · LANES floats: element l of result r is from\[l · M + r\].
+    #[inline(always)]
+    fn split<const M: usize>(self, from: &[f32]) -> [Self::V; M] {
+        let from = &from[..M * Self::LANES];
+        std::array::from_fn(|r| {
+            let mut part = [0.0; MOST_LANES];
+            let every = from[r..].iter().step_by(M);
+            part.iter_mut()
+                .zip(every)
+                .for_each(|(to, from)| *to = *from);
+            self.load(&part)
+        })
+    }
+
+    /// The inverse of [`Tile::split`].
+    #[inline(always)]
+    fn join<const M: usize>(self, parts: [Self::V; M], to: &mut [f32]) {
+        let to = &mut to[..M * Self::LANES];
+        for (r, part) in parts.into_iter().enumerate() {
+            let mut from = [0.0; MOST_LANES];
+            self.store(part, &mut from);
+            let every = to[r..].iter_mut().step_by(M);
+            every.zip(&from).for_each(|(to, from)| *to = *from);
+        }
+    }
 
     /// to\[i\] = act(.. + from\[lane + i\] + ..), see [`Finish`]. `residual` has the length of `to`, and lane + that length
     /// is at most LANES.

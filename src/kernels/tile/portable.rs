@@ -17,6 +17,28 @@ impl Tile for Portable {
     const COLS: usize = COLS;
     const SUMS: usize = SUMS;
 
+    type V = [f32; LANES];
+
+    fn load(self, from: &[f32]) -> [f32; LANES] {
+        std::array::from_fn(|l| from[l])
+    }
+
+    fn store(self, v: [f32; LANES], to: &mut [f32]) {
+        to[..LANES].copy_from_slice(&v);
+    }
+
+    fn add(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|l| a[l] + b[l])
+    }
+
+    fn sub(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|l| a[l] - b[l])
+    }
+
+    fn scale_add(self, f: f32, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|l| f * a[l] + b[l])
+    }
+
     fn multiply(
         self,
         (rows, vectors, k): (usize, usize, usize),

@@ -13,6 +13,8 @@ impl Job for Sizes {
         outer_at(tile);
         dot_at(tile);
         put(tile);
+        split_and_join::<T, 2>(tile);
+        split_and_join::<T, 4>(tile);
     }
 }
 
@@ -115,6 +117,32 @@ fn put<T: Tile>(tile: T) {
             }
         }
     }
+}
+
+fn split_and_join<T: Tile, const M: usize>(tile: T) {
+    let from = noise(M * T::LANES, 1);
+    let parts: [T::V; M] = tile.split(&from);
+    for (r, part) in parts.into_iter().enumerate() {
+        let mut got = vec![f32::NAN; T::LANES];
+        tile.store(part, &mut got);
+        let want: Vec<f32> = from[r..].iter().step_by(M).copied().collect();
+        assert_eq!(got, want, "part {r} of {M}");
+    }
+    let mut back = vec![f32::NAN; from.len()];
+    tile.join(parts, &mut back);
+    assert_eq!(back, from);
+    let (a, b) = (tile.load(&from), tile.load(&from[T::LANES..]));
+    let mut got = [f32::NAN; 16];
+    tile.store(
+        tile.scale_add(3.0, tile.sub(a, b), tile.add(a, b)),
+        &mut got,
+    );
+    let pairs = from.iter().zip(&from[T::LANES..]);
+    let want: Vec<f32> = pairs
+        .map(|(a, b)| 3.0 * (a - b) + (a + b))
+        .take(T::LANES)
+        .collect();
+    assert_close(&got[..T::LANES], &want, 1e-6, "arithmetic");
 }
 
 #[test]
