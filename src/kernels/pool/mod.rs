@@ -132,7 +132,10 @@ pub fn average_backward(s: &PoolShape, dy: &[f32], dx: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{assert_close, noise, same_bits};
+    use crate::kernels::{
+        simd::at_each_level,
+        testing::{assert_close, noise, same_bits},
+    };
 
     const NAN: f32 = f32::NAN;
 
@@ -276,6 +279,55 @@ mod tests {
                 average_backward(&s, &dy, &mut dx);
                 let inner = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
                 assert_close(&[inner(&dx, &x)], &[inner(&dy, &means)], 1e-4, "transpose");
+            }
+        }
+    }
+
+    #[test]
+    fn every_width_up_to_some_vectors_on_every_level() {
+        for width in (1..=35).chain([64, 65, 67]) {
+            for [k, stride, pad] in [
+                [2, 2, 0],
+                [3, 2, 0],
+                [3, 2, 1],
+                [3, 1, 1],
+                [5, 3, 2],
+                [1, 2, 0],
+            ] {
+                let size = |i: usize| {
+                    let room = (i + 2 * pad).saturating_sub(k);
+                    let steps = room.div_ceil(stride);
+                    steps + 1 - usize::from(pad > 0 && steps * stride >= i + pad)
+                };
+                let s = shape([4, width], [size(4), size(width)], [k, stride, pad]);
+                let x = noise(3 * s.in_plane(), width as u64);
+                let want = plain(&s, &x);
+                let all = at_each_level(|| {
+                    let (mut y, mut at) = (vec![NAN; want.len()], vec![7; want.len()]);
+                    max_forward(&s, &x, &mut y, &mut at);
+                    for ((w, y), at) in want.iter().zip(&y).zip(&at) {
+                        assert!(w.0 == *y && w.1 == *at, "{s:?}: {w:?}, {y}, {at}");
+                    }
+                    let mut alone = vec![NAN; want.len()];
+                    max_forward(&s, &x, &mut alone, &mut []);
+                    assert_eq!(alone, y);
+                    let mut mean = vec![NAN; want.len()];
+                    average_forward(&s, &x, &mut mean);
+                    let mut dx = vec![NAN; x.len()];
+                    average_backward(&s, &y, &mut dx);
+                    let all = mean.iter().chain(&dx).map(|v| v.to_bits());
+                    all.collect::<Vec<_>>()
+                });
+                assert_eq!(all[0], all[1], "{s:?}");
+                let means: Vec<f32> = all[0][..want.len()]
+                    .iter()
+                    .map(|&b| f32::from_bits(b))
+                    .collect();
+                let close = want
+                    .iter()
+                    .zip(&means)
+                    .all(|(w, m)| !w.2.is_finite() || (w.2 - m).abs() < 1e-5);
+                assert!(close, "{s:?}");
             }
         }
     }

@@ -8,7 +8,7 @@
 const ROUND: f32 = 12_582_912.0;
 
 /// ln 2 in two parts; the first has few bits, so that its products with small whole numbers are exact.
-const LN2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 
 #[inline(always)]
 fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
@@ -100,10 +100,10 @@ pub fn tanh(x: f32) -> f32 {
         square,
         [
             -5.704_988_7e-3,
-            2.063_908_9e-2,
+            2.063_909e-2,
             -5.373_971_6e-2,
             1.333_144_2e-1,
-            -3.333_328_2e-1,
+            -3.333_328e-1,
         ],
     );
     let near = p * square * x + x;

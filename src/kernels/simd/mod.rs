@@ -1,7 +1,7 @@
 //! Wide registers for plain loops, and the functions of a number that such loops want.
 //!
 //! The compiler turns a plain loop over slices into vector code for the instruction set that it compiles for, which is
-//! the oldest of the architecture. [`wide!`](wide) compiles a function once more for a newer one and picks at run time.
+//! the oldest of the architecture. `wide!` compiles a function once more for a newer one and picks at run time.
 //! Rust rounds after every operation and never contracts a · b + c, so every path gives the same bits.
 
 pub(crate) mod lanes;

@@ -1,4 +1,4 @@
-//! The functions of [`math`](super::math) over slices, on the calling thread.
+//! The functions of the room over slices, on the calling thread.
 
 use super::{math, wide};
 
@@ -34,13 +34,14 @@ wide! {
 pub(crate) fn powers(x: &[f32], e: f32, y: &mut [f32]) {
     const RUN: usize = 64;
     let regular = |x: f32| x > 0.0 && x < f32::INFINITY;
+    let usual = e.abs() < 1e30;
     for (x, y) in x.chunks(RUN).zip(y.chunks_mut(RUN)) {
         let exponent = f64::from(e);
         y.iter_mut()
             .zip(x)
             .for_each(|(y, &x)| *y = math::positive_pow(x, exponent));
         let odd = x.iter().fold(false, |odd, &x| odd | !regular(x));
-        if odd || !(e.abs() < 1e30) {
+        if odd || !usual {
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = math::pow(x, e));
         }
     }

@@ -87,8 +87,8 @@ impl Eltwise {
             for (i, (y, taken)) in pieces.enumerate() {
                 let at = |b: usize| &bottoms[b].data[first + i * CHUNK..][..y.len()];
                 larger_of_two(at(0), at(1), y, taken);
-                for b in 2..bottoms.len() {
-                    let x = &bottoms[b].data[first + i * CHUNK..][..y.len()];
+                for (b, x) in bottoms.iter().enumerate().skip(2) {
+                    let x = &x.data[first + i * CHUNK..][..y.len()];
                     larger(x, b as u32, y, taken);
                 }
             }
