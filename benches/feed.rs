@@ -1,6 +1,10 @@
 //! Records per second that a data layer can deliver: read, decoded, transformed and batched, on one thread and on more.
 
-use std::{f32::consts::TAU, path::Path};
+use std::{
+    f32::consts::TAU,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use cortado::{
     feed::{
@@ -8,6 +12,7 @@ use cortado::{
         prefetch::{Options, Prefetcher},
         transform::Transformer,
     },
+    kernels::gemm::{Gemm, gemm},
     schema::{Datum, TransformationParameter},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -119,5 +124,54 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(feeds, benches);
+/// How long a net waits for its batch, while the net itself keeps every core busy: 2048³ multiply-adds a step.
+fn wait(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("there is room for a temporary folder");
+    database(dir.path(), 256, true);
+    let param = TransformationParameter {
+        mirror: Some(true),
+        crop_size: Some(227),
+        mean_value: vec![104.0, 117.0, 123.0],
+        ..TransformationParameter::default()
+    };
+    let source = LmdbSource::open(dir.path(), "db").expect("the database was just written");
+    let transformer = Transformer::new(&param, true, dir.path()).expect("sound options");
+    let options = Options {
+        batch_size: 64,
+        depth: 4,
+        seed: 1,
+        layer: 0,
+        start_record: 0,
+        threads: 0,
+    };
+    let mut feed = Prefetcher::new(Box::new(source), transformer, options).expect("sound records");
+    let (mut data, mut labels) = (Vec::new(), Vec::new());
+    const N: usize = 2048;
+    let (a, b, mut y) = (vec![0.5; N * N], vec![0.5; N * N], vec![0.0; N * N]);
+    let (mut step, mut steps) = (Duration::ZERO, 0);
+    let mut group = c.benchmark_group("feed_wait");
+    group.sample_size(10);
+    group.bench_function("jpeg_3x256x256_crop_227/batch_64", |bench| {
+        bench.iter_custom(|rounds| {
+            let mut waited = Duration::ZERO;
+            for _ in 0..rounds {
+                let begin = Instant::now();
+                gemm(&Gemm::new(N, N, N), &a, &b, &mut y);
+                let computed = Instant::now();
+                feed.next(&mut data, Some(&mut labels))
+                    .expect("sound records");
+                waited += computed.elapsed();
+                step += computed - begin;
+                steps += 1;
+            }
+            waited
+        });
+    });
+    group.bench_function("computing_in_between", |bench| {
+        bench.iter_custom(|rounds| step / steps.max(1) * u32::try_from(rounds).unwrap_or(1));
+    });
+    group.finish();
+}
+
+criterion_group!(feeds, benches, wait);
 criterion_main!(feeds);

@@ -3,6 +3,8 @@
 //! Kernels split their work over outputs and reduce in shapes that do not depend on the pool, so the number of
 //! threads changes how long a run takes and never its numbers.
 
+mod cpus;
+
 use std::{
     collections::BTreeMap,
     num::NonZero,
@@ -10,18 +12,28 @@ use std::{
     thread,
 };
 
-/// Sizes the pool to `threads`, or to what the machine offers this process (a cgroup's quota counts), and returns the
-/// number of threads in use.
+/// Sizes the pool to `threads`, or to [`available`], and returns the number of threads in use. With `pin` each of them
+/// stays on a processor of its own, one that the process may use; where there are fewer, or the system does not allow
+/// it, they stay free.
 ///
 /// # Errors
 /// If `threads` is 0, or the pool already runs with another number of threads, or the system refuses a thread.
-pub fn configure(threads: Option<usize>) -> Result<usize, String> {
+pub fn configure(threads: Option<usize>, pin: bool) -> Result<usize, String> {
     let wanted = match threads {
         Some(0) => return Err("the number of threads must be at least 1".into()),
         Some(n) => n,
-        None => thread::available_parallelism().map_or(1, NonZero::get),
+        None => available(),
     };
-    match builder(wanted).build_global() {
+    let mut builder = builder(wanted);
+    let cores = cpus::cores();
+    if pin && cores.len() >= wanted && cpus::pin::prepare() {
+        builder = builder.start_handler(move |i| {
+            if let Some(&cpu) = cores.get(i) {
+                cpus::pin::bind(cpu);
+            }
+        });
+    }
+    match builder.build_global() {
         Ok(()) => Ok(wanted),
         // Building twice is an error in rayon; asking again for what runs already is not one here.
         Err(_) if rayon::current_num_threads() == wanted => Ok(wanted),
@@ -30,6 +42,22 @@ pub fn configure(threads: Option<usize>) -> Result<usize, String> {
             rayon::current_num_threads()
         )),
     }
+}
+
+/// Threads that the machine offers this process: what a mask (`taskset`) and a cgroup's quota (a container's) leave, and
+/// no more than one for each core, because kernels gain nothing from a core's second hardware thread.
+pub fn available() -> usize {
+    let offered = thread::available_parallelism().map_or(1, NonZero::get);
+    match cpus::cores().len() {
+        0 => offered,
+        cores => offered.min(cores),
+    }
+}
+
+/// Lets the calling thread run on any processor of the process. A thread starts where the one that started it is bound;
+/// one that works beside the pool calls this first.
+pub fn roam() {
+    cpus::pin::free();
 }
 
 /// Threads of the pool that the calling thread would use.
@@ -78,6 +106,7 @@ impl Crew {
         }
         let pool = builder(threads)
             .thread_name(|i| format!("feeder-{i}"))
+            .start_handler(|_| roam())
             .build()
             .map_err(|e| e.to_string())?;
         let pool = Arc::new(pool);
@@ -121,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_threads_is_an_error() {
-        assert!(configure(Some(0)).is_err());
+        assert!(configure(Some(0), false).is_err());
     }
 
     #[test]

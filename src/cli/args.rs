@@ -106,6 +106,10 @@ pub const COMMON: &[Flag] = &[
         "Threads to compute with (default: one a core); the numbers do not depend on it",
     ),
     Flag::switch(
+        "pin",
+        "Keep each thread on a core of its own (Linux); for machines that do nothing else",
+    ),
+    Flag::switch(
         "strict",
         "A field that Caffe does not have is an error, also where it is no near miss",
     ),

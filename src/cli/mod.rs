@@ -89,7 +89,7 @@ fn start(args: Vec<OsString>) -> Result<Status> {
     };
     let args = Args::new(matches, command.name, &program);
     let count = args.number::<usize>("threads")?;
-    threads::configure(count).map_err(|why| Error::param("--threads", why))?;
+    threads::configure(count, args.switch("pin")).map_err(|why| Error::param("--threads", why))?;
     let mut ui = Ui::new(args.switch("log"), args.switch("log_year_in_prefix"));
     for note in &line.notes {
         ui.warn(note);

@@ -117,7 +117,10 @@ impl Prefetcher {
         };
         let worker = thread::Builder::new()
             .name("prefetch".into())
-            .spawn(move || work(source, &maker, depth, &send_ready, &receive_used))
+            .spawn(move || {
+                threads::roam();
+                work(source, &maker, depth, &send_ready, &receive_used);
+            })
             .map_err(|e| {
                 Error::new(
                     crate::error::ErrorKind::Io,
