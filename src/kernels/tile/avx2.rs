@@ -44,7 +44,7 @@ impl Tile for Avx2 {
     #[allow(unsafe_code, reason = "vectors are loaded through pointers")]
     fn load(self, from: &[f32]) -> __m256 {
         let from = &from[..LANES];
-        // SAFE__m256: the slice has the size of the vector, and `self` proves the features.
+        // SAFETY: the slice has the size of the vector, and `self` proves the features.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
     }
 
@@ -52,28 +52,28 @@ impl Tile for Avx2 {
     #[allow(unsafe_code, reason = "vectors are stored through pointers")]
     fn store(self, v: __m256, to: &mut [f32]) {
         let to = &mut to[..LANES];
-        // SAFE__m256: the slice has the size of the vector, and `self` proves the features.
+        // SAFETY: the slice has the size of the vector, and `self` proves the features.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn add(self, a: __m256, b: __m256) -> __m256 {
-        // SAFE__m256: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm256_add_ps(a, b) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn sub(self, a: __m256, b: __m256) -> __m256 {
-        // SAFE__m256: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm256_sub_ps(a, b) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn scale_add(self, f: f32, a: __m256, b: __m256) -> __m256 {
-        // SAFE__m256: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm256_fmadd_ps(_mm256_set1_ps(f), a, b) }
     }
 

@@ -49,7 +49,7 @@ impl Tile for Avx512 {
     #[allow(unsafe_code, reason = "vectors are loaded through pointers")]
     fn load(self, from: &[f32]) -> __m512 {
         let from = &from[..LANES];
-        // SAFE__m512: the slice has the size of the vector, and `self` proves the features.
+        // SAFETY: the slice has the size of the vector, and `self` proves the features.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
 
@@ -57,28 +57,28 @@ impl Tile for Avx512 {
     #[allow(unsafe_code, reason = "vectors are stored through pointers")]
     fn store(self, v: __m512, to: &mut [f32]) {
         let to = &mut to[..LANES];
-        // SAFE__m512: the slice has the size of the vector, and `self` proves the features.
+        // SAFETY: the slice has the size of the vector, and `self` proves the features.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn add(self, a: __m512, b: __m512) -> __m512 {
-        // SAFE__m512: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn sub(self, a: __m512, b: __m512) -> __m512 {
-        // SAFE__m512: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code, reason = "an instruction of this set")]
     fn scale_add(self, f: f32, a: __m512, b: __m512) -> __m512 {
-        // SAFE__m512: `self` exists only where the processor has the features.
+        // SAFETY: `self` exists only where the processor has the features.
         unsafe { _mm512_fmadd_ps(_mm512_set1_ps(f), a, b) }
     }
 
@@ -87,10 +87,15 @@ impl Tile for Avx512 {
     fn split<const M: usize>(self, from: &[f32]) -> [__m512; M] {
         let mut parts = [self.load(from); M];
         match M {
-            // SAFETY: `self` exists only where the processor has these features.
-            4 => parts.copy_from_slice(&unsafe { split4(from) }),
-            2 => parts
-                .copy_from_slice(&unsafe { split2(self.load(from), self.load(&from[LANES..])) }),
+            4 => {
+                // SAFETY: `self` exists only where the processor has these features.
+                parts.copy_from_slice(&unsafe { split4(from) });
+            }
+            2 => {
+                let (a, b) = (self.load(from), self.load(&from[LANES..]));
+                // SAFETY: `self` exists only where the processor has these features.
+                parts.copy_from_slice(&unsafe { split2(a, b) });
+            }
             _ => unreachable!("tiles are of 2 or 4"),
         }
         parts
@@ -101,16 +106,14 @@ impl Tile for Avx512 {
     fn join<const M: usize>(self, parts: [__m512; M], to: &mut [f32]) {
         let to = to[..M * LANES].chunks_exact_mut(LANES);
         // SAFETY: `self` exists only where the processor has these features.
+        let join = |a, b| unsafe { join2(a, b) };
         match parts[..] {
             [a, b, c, d] => {
-                let (even, odd) = unsafe { (join2(a, c), join2(b, d)) };
-                let [w, x] = unsafe { join2(even[0], odd[0]) };
-                let [y, z] = unsafe { join2(even[1], odd[1]) };
+                let (even, odd) = (join(a, c), join(b, d));
+                let ([w, x], [y, z]) = (join(even[0], odd[0]), join(even[1], odd[1]));
                 to.zip([w, x, y, z]).for_each(|(to, v)| self.store(v, to));
             }
-            [a, b] => to
-                .zip(unsafe { join2(a, b) })
-                .for_each(|(to, v)| self.store(v, to)),
+            [a, b] => to.zip(join(a, b)).for_each(|(to, v)| self.store(v, to)),
             _ => unreachable!("tiles are of 2 or 4"),
         }
     }
