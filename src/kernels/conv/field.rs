@@ -129,7 +129,7 @@ impl Field {
         let mut at = image * self.plane;
         for from in from.chunks_exact(source) {
             for i in 0..self.planes {
-                self.fill_plane(i, from, &mut to[at..at + self.plane]);
+                self.fill_plane::<true>(i, from, &mut to[at..at + self.plane]);
                 at += self.plane * self.images;
             }
         }
@@ -139,8 +139,21 @@ impl Field {
         }
     }
 
+    /// [`Field::fill`] of the first image where another image was before: the zeros are there.
     #[inline(always)]
-    fn fill_plane(&self, mut plane: usize, from: &[f32], to: &mut [f32]) {
+    pub(super) fn refill(&self, from: &[f32], to: &mut [f32]) {
+        let source: usize = self.axes.iter().map(|a| a.source).product();
+        let mut at = 0;
+        for from in from.chunks_exact(source) {
+            for i in 0..self.planes {
+                self.fill_plane::<false>(i, from, &mut to[at..at + self.plane]);
+                at += self.plane * self.images;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn fill_plane<const CLEAR: bool>(&self, mut plane: usize, from: &[f32], to: &mut [f32]) {
         let mut residues = Dims::from_elem(0, self.axes.len());
         for (r, axis) in residues.iter_mut().zip(&self.axes).rev() {
             *r = axis.residues[plane % axis.residues.len()];
@@ -176,7 +189,9 @@ impl Field {
             let source = source * last.source + last.source_of(first, r);
             // Rows may be closer than the elements that are read of them: the last zeros of one are then those before
             // the next, so nothing is cleared twice or after it was filled.
-            to[clear..start].fill(0.0);
+            if CLEAR {
+                to[clear..start].fill(0.0);
+            }
             clear = start + count;
             let row = &mut to[start..clear];
             if last.stride == 1 {
@@ -190,7 +205,9 @@ impl Field {
             let mut i = outer.len();
             loop {
                 if i == 0 {
-                    to[clear..].fill(0.0);
+                    if CLEAR {
+                        to[clear..].fill(0.0);
+                    }
                     return;
                 }
                 i -= 1;
@@ -225,6 +242,14 @@ mod tests {
         let from: Vec<f32> = (1..=2 * source).map(|i| i as f32).collect();
         let mut to = vec![f32::NAN; field.len(2)];
         for image in 0..field.images {
+            field.fill(image, &vec![f32::NAN; from.len()], &mut to);
+            field.fill(image, &from, &mut to);
+        }
+        to.iter_mut()
+            .filter(|x| **x != 0.0)
+            .for_each(|x| *x = f32::NAN);
+        field.refill(&from, &mut to);
+        for image in 1..field.images {
             field.fill(image, &from, &mut to);
         }
         let counts: Vec<usize> = field

@@ -11,6 +11,7 @@
 //! (`product`); the third is a long product of runs (`weights`). No matrix of columns is ever made. Each output is one
 //! sum in a fixed order, and the gradient of the weights is cut by the sizes alone, so that threads change no bit.
 
+mod depthwise;
 mod field;
 mod geometry;
 #[cfg(test)]
@@ -117,6 +118,7 @@ impl Conv {
         let shared = threads > 1 && batch < TASKS * threads;
         // Where images are so small that their last vectors are mostly empty, several fill theirs together.
         let images = (16 / vectors.max(1)).min(batch / (TASKS * threads)).max(1);
+        let images = if shape.groups == 1 { images } else { 1 };
         let parts = if shared {
             (TASKS * threads).min(vectors / 8).max(1)
         } else {
@@ -425,7 +427,19 @@ impl Conv {
             end,
         };
         let images = self.cut.images;
-        if self.shared {
+        let (units, threads) = (x.len() / task.x_group, rayon::current_num_threads());
+        if images == 1 && units >= TASKS * threads {
+            // Groups of images are work of their own, whoever's they are.
+            let units = (units / (4 * TASKS * threads)).max(1);
+            y.par_chunks_mut(units * task.y_group)
+                .zip(x.par_chunks(units * task.x_group))
+                .with_max_len(1)
+                .enumerate()
+                .for_each(|(i, (y, x))| {
+                    let (task, first) = (&task, i * units);
+                    self.path.run(Units { task, first, x, y });
+                });
+        } else if self.shared {
             for (i, (x, y)) in x.chunks(x_len).zip(y.chunks_mut(y_len)).enumerate() {
                 task.one(i, x, y, workspace);
             }
@@ -435,12 +449,8 @@ impl Conv {
                 .with_max_len(1)
                 .enumerate()
                 .for_each(|(i, (y, x))| {
-                    self.path.run(Several {
-                        task: &task,
-                        first: i * images,
-                        x,
-                        y,
-                    })
+                    let (task, first) = (&task, i * images);
+                    self.path.run(Several { task, first, x, y });
                 });
         }
     }
@@ -546,6 +556,66 @@ impl Task<'_> {
                 out: std::slice::from_mut(&mut block),
             });
         });
+    }
+}
+
+/// Some groups of images on one thread, one after the other.
+struct Units<'s, 't> {
+    task: &'s Task<'t>,
+    /// The first, counted through the groups of all images.
+    first: usize,
+    x: &'s [f32],
+    y: &'s mut [f32],
+}
+
+impl Job for Units<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<T: Tile>(self, tile: T) {
+        let Units { task, first, x, y } = self;
+        let (sum, groups) = (task.sum, task.conv.shape.groups);
+        let len = sum
+            .field
+            .as_ref()
+            .map_or(0, |layout| layout.len(sum.channels));
+        let mut room = Scratch::take(len);
+        let pairs = x
+            .chunks_exact(task.x_group)
+            .zip(y.chunks_exact_mut(task.y_group));
+        for (i, (x, y)) in pairs.enumerate() {
+            let field = match &sum.field {
+                None => x,
+                Some(layout) => {
+                    let field = &mut room.floats()[..len];
+                    if i == 0 {
+                        layout.fill(0, x, field);
+                    } else {
+                        layout.refill(x, field);
+                    }
+                    field
+                }
+            };
+            let unit = first + i;
+            if depthwise::fits(sum) {
+                let end = task.end(unit / groups, unit % groups);
+                let weights = task.weights(unit % groups);
+                depthwise::forward(tile, sum, weights, field, end, y);
+                continue;
+            }
+            let mut out = Block::whole(y, sum.rows, task.y_group / sum.rows);
+            let product = Product {
+                sum,
+                weights: task.weights(unit % groups),
+                field,
+                image: 0,
+                end: task.end(unit / groups, unit % groups),
+                vectors: 0..sum.vectors.len(),
+                panels: 0..product::panels(task.conv.path, sum).0,
+                out: std::slice::from_mut(&mut out),
+            };
+            product.run(tile);
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Sum {
     pub(super) parts: Vec<usize>,
     /// Outputs of each part but the last.
     pub(super) part: usize,
+    /// Where each line of outputs has its first base; outputs of a line have neighbouring bases. Forward, with a field.
+    pub(super) lines: Vec<usize>,
 }
 
 /// How a sum is cut and for whom.
@@ -79,6 +81,7 @@ impl Sum {
             step: 1,
             parts: vec![0],
             part: s.out_spatial(),
+            lines: Vec::new(),
         };
         let pixels = s.out_spatial();
         if s.is_pointwise() && pixels >= lanes && cut.images == 1 {
@@ -109,6 +112,7 @@ impl Sum {
             .map(|&o| (0..o).collect())
             .collect::<Vec<_>>();
         sum.place(&field, &rows, &s.output, cut, |at| at);
+        sum.lines = lines(s, &field);
         sum.field = Some(field);
         sum
     }
@@ -176,6 +180,7 @@ impl Sum {
             step: s.stride[s.stride.len() - 1],
             parts: vec![0],
             part: s.in_spatial(),
+            lines: Vec::new(),
         };
         // The pixels of several classes lie between each other.
         let parts = if s.stride.iter().all(|&n| n == 1) {
@@ -284,6 +289,18 @@ impl Sum {
             .map_or(self.runs.len(), |v| v.runs);
         &self.runs[self.vectors[vector].runs..end]
     }
+}
+
+/// Where each line of the output begins in the field of its image.
+pub(super) fn lines(s: &ConvShape, field: &Field) -> Vec<usize> {
+    let outer = &s.output[..s.output.len() - 1];
+    let mut at = Dims::from_elem(0, outer.len());
+    let mut lines = Vec::new();
+    for _ in 0..outer.iter().product() {
+        lines.push(at.iter().zip(&field.pitch).map(|(i, p)| i * p).sum());
+        count_up(&mut at, outer);
+    }
+    lines
 }
 
 /// The taps of every channel.

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::{
     field::{Axis, Field},
-    geometry::{ConvShape, Dims, count_up},
-    sum::{input_field, input_taps},
+    geometry::ConvShape,
+    sum::{input_field, input_taps, lines},
 };
 use crate::kernels::{
     scratch::Scratch,
@@ -218,18 +218,6 @@ impl Job for Run<'_> {
             give_back(tile, weights.taps.len(), sum_room.floats(), partial);
         }
     }
-}
-
-/// Where each line of the output begins in the field of its image.
-fn lines(s: &ConvShape, field: &Field) -> Vec<usize> {
-    let outer = &s.output[..s.output.len() - 1];
-    let mut at = Dims::from_elem(0, outer.len());
-    let mut lines = Vec::new();
-    for _ in 0..outer.iter().product() {
-        lines.push(at.iter().zip(&field.pitch).map(|(i, p)| i * p).sum());
-        count_up(&mut at, outer);
-    }
-    lines
 }
 
 /// Floats of the sums of `rows` rows where they are made by [`products`]: panels of COLS rows, tap by tap.
