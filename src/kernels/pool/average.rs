@@ -22,7 +22,7 @@ thread_local! {
 pub(in crate::kernels) fn scratch_len(s: &PoolShape) -> usize {
     let l = Lines::new(s);
     // Sums of rows, a row of zeros, the extents.
-    l.dealt() + (s.kernel[0].min(s.input[0]) + 2) * l.padded
+    l.dealt() + (s.kept_rows() + 2) * l.padded
 }
 
 /// y of whole planes.
@@ -112,14 +112,16 @@ fn rows_of<V: Lanes, const ROWS: usize>(
     let (dealt, rest) = scratch.split_at_mut(l.dealt());
     let (sums, extents) = rest.split_at_mut(rest.len() - l.padded);
     let (padded, blocks) = (l.padded, l.padded / LANES);
+    // A power of two: a mask finds a row's place.
     let rows = sums.len() / padded - 1;
+    let mask = rows - 1;
     let mut done = 0;
     for ph in 0..s.pooled[0] {
         let window = s.window(0, ph);
         done = done.max(window.start);
         while done < window.end {
             l.deal(v, &x[done * l.width..][..l.width], dealt);
-            let (sums, _) = sums[done % rows * padded..][..padded].as_chunks_mut::<LANES>();
+            let (sums, _) = sums[(done & mask) * padded..][..padded].as_chunks_mut::<LANES>();
             for (block, sums) in sums.iter_mut().enumerate() {
                 let mut sum = v.load(l.tap(dealt, 0, block * LANES));
                 for t in 1..l.kernel {
@@ -138,7 +140,7 @@ fn rows_of<V: Lanes, const ROWS: usize>(
             // The row behind the others is zeros.
             let kept: [usize; ROWS] = std::array::from_fn(|i| {
                 if h + i < window.end {
-                    (h + i) % rows
+                    (h + i) & mask
                 } else {
                     rows
                 }

@@ -146,8 +146,18 @@ fn deal_two<V: Lanes>(v: V, row: &[f32], a: &mut [f32], b: &mut [f32]) {
         store(a, block * LANES, |to| v.store(even, to));
         store(b, block * LANES, |to| v.store(odd, to));
     }
-    let rest = &row[whole * 2 * LANES..];
-    let (a, b) = (&mut a[whole * LANES..], &mut b[whole * LANES..]);
+    let mut done = whole * LANES;
+    // What is left of a longer row once more from its end back: some pixels come twice.
+    let last = (row.len() / 2).saturating_sub(LANES);
+    if done > 0 && last + LANES > done && last + LANES <= a.len().min(b.len()) {
+        let sixteen = row[2 * last..].first_chunk().expect("eight pairs");
+        let (even, odd) = v.deal(sixteen);
+        store(a, last, |to| v.store(even, to));
+        store(b, last, |to| v.store(odd, to));
+        done = last + LANES;
+    }
+    let rest = &row[2 * done..];
+    let (a, b) = (&mut a[done..], &mut b[done..]);
     let (pairs, last) = rest.as_chunks::<2>();
     for (i, pair) in pairs.iter().enumerate() {
         if let Some(a) = a.get_mut(i) {

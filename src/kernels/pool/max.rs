@@ -25,7 +25,7 @@ thread_local! {
 pub(super) fn planes(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: &mut [i32]) {
     SCRATCH.with_borrow_mut(|scratch| {
         let lines = Lines::new(s);
-        let rows = s.kernel[0].min(s.input[0]);
+        let rows = s.kept_rows();
         scratch.dealt.clear();
         scratch.dealt.resize(lines.dealt(), -f32::MAX);
         scratch.best.resize(rows * lines.padded, 0.0);
@@ -91,7 +91,8 @@ impl<const AT: bool> Planes<'_, AT> {
         } = self;
         let Scratch { dealt, best, at } = self.scratch;
         let (padded, blocks) = (l.padded, l.padded / LANES);
-        let rows = best.len() / padded;
+        // A power of two: a mask finds a row's place.
+        let mask = best.len() / padded - 1;
         let none = (v.splat(-f32::MAX), v.splat_i(NO_PIXEL));
         for (plane, x) in x.chunks_exact(s.in_plane()).enumerate() {
             // Rows below `done` are in `best`, as far as it reaches back.
@@ -101,7 +102,7 @@ impl<const AT: bool> Planes<'_, AT> {
                 done = done.max(window.start);
                 while done < window.end {
                     l.deal(v, &x[done * l.width..][..l.width], dealt);
-                    let keep = done % rows;
+                    let keep = done & mask;
                     let best = &mut best[keep * padded..][..padded];
                     let at = &mut at[keep * blocks..][..blocks];
                     row::<V, AT>(v, l, done, dealt, best, at);
@@ -112,7 +113,7 @@ impl<const AT: bool> Planes<'_, AT> {
                 for h in window.clone().step_by(ROWS) {
                     // A row that comes twice changes nothing.
                     let kept: [usize; ROWS] =
-                        std::array::from_fn(|i| (h + i).min(window.end - 1) % rows);
+                        std::array::from_fn(|i| (h + i).min(window.end - 1) & mask);
                     for block in 0..blocks {
                         let to = out + block * LANES;
                         let mut top = none;

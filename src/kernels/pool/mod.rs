@@ -38,6 +38,11 @@ impl PoolShape {
         self.pooled[0] * self.pooled[1]
     }
 
+    /// Rows of results that are kept until no window needs them: a power of two, so that a mask finds a row's place.
+    fn kept_rows(&self) -> usize {
+        self.kernel[0].min(self.input[0]).next_power_of_two()
+    }
+
     /// Bytes that a plane moves.
     fn bytes(&self) -> usize {
         4 * (self.in_plane() + 2 * self.out_plane())

@@ -149,9 +149,9 @@ pub(super) fn positive_pow(x: f32, y: f64) -> f32 {
     (e * f64::from_bits(n.wrapping_add(1023) << 52)) as f32
 }
 
-/// x^y.
+/// x^y; its branch keeps a loop from several at a time, see [`slices::pow`](super::slices::pow).
 #[inline(always)]
-pub fn pow(x: f32, y: f32) -> f32 {
+pub(super) fn pow(x: f32, y: f32) -> f32 {
     if x > 0.0 && x < f32::INFINITY && y.abs() < 1e30 {
         positive_pow(x, f64::from(y))
     } else {

@@ -10,7 +10,7 @@ pub mod slices;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-pub use math::{exp, ln, pow, sigmoid, tanh};
+pub use math::{exp, ln, sigmoid, tanh};
 
 /// An instruction set that [`wide!`](wide) compiles for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

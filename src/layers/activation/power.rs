@@ -3,10 +3,7 @@
 //! Shapes: x, y any, equal. Where power or scale is 0, y is a constant and dx is 0.
 
 use super::unary::{Activation, GradFrom, Unary};
-use crate::{
-    kernels::simd,
-    layer::{LayerType, Tail},
-};
+use crate::layer::{LayerType, Tail};
 
 pub(super) const TYPE: LayerType = LayerType::new("Power", |def| {
     let param = def.param.power_param.unwrap_or_default();
@@ -31,7 +28,7 @@ impl Power {
         } else if power == 2.0 {
             base * base
         } else {
-            simd::pow(base, power)
+            base.powf(power)
         }
     }
 }
