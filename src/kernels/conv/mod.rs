@@ -16,6 +16,7 @@ mod geometry;
 #[cfg(test)]
 pub(crate) mod plain;
 mod product;
+mod reduced;
 mod sum;
 mod weights;
 
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 use field::Field;
 pub use geometry::{ConvParams, ConvShape, Dims};
 use product::{End, Product};
+pub use reduced::{Reduced, ReducedWeights};
 use sum::{Cut, Sum};
 use weights::Weights;
 
