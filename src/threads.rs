@@ -8,8 +8,12 @@ mod cpus;
 use std::{
     collections::BTreeMap,
     num::NonZero,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 /// Sizes the pool to `threads`, or to [`available`], and returns the number of threads in use. With `pin` each of them
@@ -69,6 +73,67 @@ pub fn count() -> usize {
 /// called from outside pays for a wake-up and a wait; a training loop should run in here as a whole.
 pub fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| f())
+}
+
+/// Runs `f` on the calling thread of the pool while the others look for work instead of falling asleep between two
+/// kernels: waking a thread takes longer than many a layer. One that finds none for a while looks less and less often.
+/// Outside the pool, and on a pool of one, this is `f` alone.
+pub fn awake<R>(f: impl FnOnce() -> R) -> R {
+    let Some(me) = rayon::current_thread_index() else {
+        return f();
+    };
+    if count() < 2 {
+        return f();
+    }
+    struct Done(AtomicBool);
+    struct Guard<'d>(&'d Done);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.0.0.store(true, Ordering::Release);
+        }
+    }
+    let done = Done(AtomicBool::new(false));
+    rayon::in_place_scope(|scope| {
+        // Dropped before the scope waits for the others, also where `f` panics.
+        let guard = Guard(&done);
+        scope.spawn_broadcast(|_, cx| {
+            if cx.index() != me {
+                look_for_work(&done.0);
+            }
+        });
+        let result = f();
+        drop(guard);
+        result
+    })
+}
+
+/// Does what other threads have to give until `done`.
+fn look_for_work(done: &AtomicBool) {
+    /// Without work: how long a thread keeps asking, and what it sleeps between two questions after that.
+    const ASK: Duration = Duration::from_micros(300);
+    const NAPS: [(Duration, Duration); 2] = [
+        (Duration::from_millis(20), Duration::from_micros(50)),
+        (Duration::MAX, Duration::from_millis(1)),
+    ];
+    let mut idle = Instant::now();
+    let mut asked = 0u32;
+    while !done.load(Ordering::Acquire) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            (idle, asked) = (Instant::now(), 0);
+            continue;
+        }
+        std::hint::spin_loop();
+        asked += 1;
+        // The clock costs more than asking.
+        if asked.is_multiple_of(64) {
+            let since = idle.elapsed();
+            if since > ASK {
+                let nap = NAPS.iter().find(|(until, _)| since < *until);
+                thread::sleep(nap.map_or(ASK, |nap| nap.1));
+                asked = 63;
+            }
+        }
+    }
 }
 
 /// Runs `f` with a pool of its own of `threads` threads. For tests that compare thread counts.
@@ -146,6 +211,26 @@ mod tests {
         assert!(!Arc::ptr_eq(&crew.0, &Crew::of(2).unwrap().0));
         // From a pool's only thread, as a net that waits for its data.
         assert_eq!(with_threads(1, || Crew::of(1).unwrap().run(count)), Ok(1));
+    }
+
+    #[test]
+    fn threads_that_are_awake_take_work_and_let_go() {
+        let sum = with_threads(3, || {
+            awake(|| {
+                use rayon::prelude::*;
+                // Long enough for the others to take naps in between.
+                let mut sum = 0;
+                for _ in 0..3 {
+                    sum += (0..1000_u64).into_par_iter().sum::<u64>();
+                    thread::sleep(Duration::from_millis(1));
+                }
+                awake(|| sum)
+            })
+        });
+        assert_eq!(sum, Ok(3 * 499_500));
+        assert_eq!(awake(|| 7), 7);
+        let panicked = std::panic::catch_unwind(|| with_threads(2, || awake(|| panic!("inside"))));
+        assert!(panicked.is_err());
     }
 
     #[test]

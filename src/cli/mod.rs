@@ -101,7 +101,7 @@ fn start(args: Vec<OsString>) -> Result<Status> {
             "-gpu {gpu}: this program computes on the CPU; the results are the same"
         ));
     }
-    threads::inside(|| (command.run)(&args, &mut ui))
+    threads::inside(|| threads::awake(|| (command.run)(&args, &mut ui)))
 }
 
 fn unknown(name: &str, program: &str) -> Error {

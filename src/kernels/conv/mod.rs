@@ -311,8 +311,9 @@ impl Conv {
         for (image, (x, y)) in images.enumerate() {
             for (group, y) in y.chunks_exact_mut(task.y_group).enumerate() {
                 let blocks = lines.div_ceil(plan.lines);
-                let tasks = TASKS * rayon::current_num_threads();
-                let each = panels.div_ceil(tasks.div_ceil(blocks).min(panels));
+                // Each part of the rows transforms the input again: no more of them than it takes.
+                let cuts = rayon::current_num_threads().div_ceil(blocks);
+                let each = panels.div_ceil(cuts.min(panels));
                 let size = (each * height, plan.outputs());
                 let pixels = s.out_spatial();
                 for_each_block(y, (self.forward.rows, pixels, pixels), size, |mut block| {
