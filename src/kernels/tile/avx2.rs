@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dots, Finish, Job, MOST, TILE, Taps, Tile};
+use super::{Dots, Finish, Job, Kind, MOST, TILE, Taps, Tile, words};
 
 const ROWS: usize = 6;
 const LANES: usize = 8;
@@ -139,6 +139,19 @@ impl Tile for Avx2 {
     fn dot_at(self, dims: Dots, a: &[f32], b: &[f32], taps: Taps<'_>, out: &mut [f32; TILE]) {
         // SAFETY: `self` exists only where the processor has these features.
         unsafe { DOT[dims.rows - 1][taps.offsets.len() - 1](dims, a, b, taps, out) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+    fn multiply_words(
+        self,
+        kind: Kind,
+        dims: (usize, usize),
+        words: (&[u32], &[u32]),
+        out: &mut [u32; TILE],
+    ) {
+        // SAFETY: `self` exists only where the processor has these features.
+        unsafe { words::avx2::Table::best().multiply(kind, dims, words, out) }
     }
 
     #[inline(always)]

@@ -11,12 +11,14 @@ mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::OnceLock;
 
 pub(super) use block::{Block, for_each_block};
 pub(super) use foreign::multiply as matrixmultiply;
 pub use peak::peak;
+pub(super) use words::Kind;
 
 /// Floats of the largest tile.
 pub(super) const TILE: usize = 512;
@@ -269,6 +271,16 @@ pub(super) trait Tile: Copy + Send + Sync {
             every.zip(&from).for_each(|(to, from)| *to = *from);
         }
     }
+
+    /// out\[i · COLS + j\] = Σ over p of a\[p · ROWS + i\] · b\[p · COLS + j\], the products of words, in order of p, for `rows`
+    /// i and `vectors` whole vectors of j, a word to a lane; over as many p as a and b both hold. See [`words`].
+    fn multiply_words(
+        self,
+        kind: Kind,
+        dims: (usize, usize),
+        words: (&[u32], &[u32]),
+        out: &mut [u32; TILE],
+    );
 
     /// to\[i\] = act(.. + from\[lane + i\] + ..), see [`Finish`]. `residual` has the length of `to`, and lane + that length
     /// is at most LANES.

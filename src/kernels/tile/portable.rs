@@ -1,6 +1,6 @@
 //! Plain Rust, for any processor: short enough to be the reference of the others.
 
-use super::{Dots, Finish, TILE, Taps, Tile};
+use super::{Dots, Finish, Kind, TILE, Taps, Tile, words};
 
 const ROWS: usize = 4;
 const LANES: usize = 4;
@@ -136,6 +136,16 @@ impl Tile for Portable {
                 *out = sums.iter().sum();
             }
         }
+    }
+
+    fn multiply_words(
+        self,
+        kind: Kind,
+        (rows, vectors): (usize, usize),
+        words: (&[u32], &[u32]),
+        out: &mut [u32; TILE],
+    ) {
+        words::multiply::<ROWS, COLS>(kind, (rows, vectors * LANES), words, out);
     }
 
     fn put(self, from: &[f32], lane: usize, to: &mut [f32], residual: Option<&[f32]>, end: Finish) {
