@@ -23,7 +23,7 @@ fn program() -> Command {
 }
 
 /// Runs the program in `dir`; words are separated by spaces.
-fn call(dir: &Path, words: &str) -> Output {
+pub(crate) fn call(dir: &Path, words: &str) -> Output {
     program()
         .current_dir(dir)
         .args(words.split_whitespace())
@@ -35,16 +35,16 @@ fn here(words: &str) -> Output {
     call(Path::new("."), words)
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Asserts exit code 1 and an error that has these words.
-fn fails(output: &Output, words: &[&str]) {
+pub(crate) fn fails(output: &Output, words: &[&str]) {
     let text = err(output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     for word in words {
@@ -54,7 +54,7 @@ fn fails(output: &Output, words: &[&str]) {
     assert!(!text.contains("panicked"), "{text}");
 }
 
-fn works(output: &Output) {
+pub(crate) fn works(output: &Output) {
     assert_eq!(output.status.code(), Some(0), "{}", err(output));
 }
 

@@ -6,6 +6,7 @@ mod golden;
 mod laws;
 mod layering;
 mod optimize;
+mod precision;
 mod prototxt;
 mod runs;
 mod solver;

@@ -1,8 +1,9 @@
-//! The program: `cortado train|test|time|run|compare|quickstart`, with the flags, the log and the exit codes of Caffe's.
+//! The program: `cortado train|test|time|run|calibrate|compare|quickstart`, with the flags, the log and the exit codes of Caffe's.
 //!
 //! A command is a row of [`COMMANDS`]; [`args`] reads the flags, [`ui`] is where all words go.
 
 pub mod args;
+mod calibrate;
 pub mod command;
 mod compare;
 mod glog;
@@ -35,6 +36,7 @@ pub const COMMANDS: &[&Command] = &[
     &test::COMMAND,
     &time::COMMAND,
     &run::COMMAND,
+    &calibrate::COMMAND,
     &compare::COMMAND,
     &quickstart::COMMAND,
 ];

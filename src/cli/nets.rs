@@ -1,18 +1,18 @@
 //! A net from the flags of a command: read, in its state, with its weights.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::{
     args::{Args, Flag},
     ui::Ui,
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Place, Result},
     events::{Event, Observer as _},
     graph,
     load::{self, LoadOptions},
     model_io::caffemodel::Weights,
-    net::{Keep, Level, Net, NetOptions},
+    net::{Calibration, Keep, Level, Net, NetOptions, Precision},
     params::Params,
     schema::{NetState, Phase},
 };
@@ -41,6 +41,16 @@ pub(crate) const EXACT: Flag = Flag::switch(
     "exact",
     "Do not fold BatchNorm and Scale into the weights before them: slower, and rounded as Caffe rounds",
 );
+pub(crate) const PRECISION: Flag = Flag::value(
+    "precision",
+    "f32|bf16|int8",
+    "What convolutions and inner products are computed in, forward only (default f32); bf16 halves the weights' memory, int8 quarters it",
+);
+pub(crate) const CALIBRATION: Flag = Flag::value(
+    "calibration",
+    "FILE",
+    "The ranges for --precision=int8, as 'calibrate' writes them",
+);
 
 /// How a command wants its net.
 pub(crate) struct Wish {
@@ -62,8 +72,77 @@ pub(crate) struct Loaded {
     pub(crate) params: Params,
 }
 
-/// Builds the net of `--model` and gives it `--weights`.
+/// Builds the net of `--model` in `--precision` and gives it `--weights`.
 pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Result<Loaded> {
+    let table;
+    let precision = match precision(args)? {
+        Wanted::F32 => Precision::F32,
+        other if wish.backward => {
+            return Err(Error::new(
+                ErrorKind::Param,
+                format!(
+                    "--precision={} is for nets that only run forward",
+                    other.name()
+                ),
+            )
+            .help("leave backward out (time has --forward_only), or compute in f32"));
+        }
+        Wanted::Bf16 => Precision::Bf16,
+        Wanted::Int8(path) => {
+            let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
+            table = Calibration::from_text(&text)
+                .map_err(|e| e.at(Place::File(path.display().to_string())))?;
+            Precision::Int8(&table)
+        }
+    };
+    load_as(args, wish, precision, example, ui)
+}
+
+/// `--precision` with `--calibration`.
+enum Wanted {
+    F32,
+    Bf16,
+    Int8(PathBuf),
+}
+
+impl Wanted {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8(_) => "int8",
+        }
+    }
+}
+
+fn precision(args: &Args) -> Result<Wanted> {
+    let words = [("f32", 32), ("bf16", 16), ("int8", 8)];
+    let bits = args.word("precision", &words)?.unwrap_or(32);
+    match (bits, args.path("calibration")) {
+        (8, Some(path)) => Ok(Wanted::Int8(path)),
+        (8, None) => Err(Error::new(
+            ErrorKind::Param,
+            "--precision=int8 needs to know what each layer reads",
+        )
+        .help("make a table with 'cortado calibrate' and give it with --calibration=FILE")),
+        (_, Some(_)) => Err(Error::new(
+            ErrorKind::Param,
+            "--calibration is for --precision=int8 alone",
+        )
+        .help("add --precision=int8, or leave --calibration out")),
+        (16, None) => Ok(Wanted::Bf16),
+        _ => Ok(Wanted::F32),
+    }
+}
+
+/// [`load`] in a precision of the caller's choice.
+pub(crate) fn load_as(
+    args: &Args,
+    wish: &Wish,
+    precision: Precision<'_>,
+    example: &str,
+    ui: &mut Ui,
+) -> Result<Loaded> {
     let path = args.need("model", "a net's definition", example)?;
     let mut file = load::net(&path, options(args), ui)?;
     let wanted = phase(args)?;
@@ -96,6 +175,7 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
             } else {
                 Level::Fold
             },
+            precision,
             share: None,
             brought: Some(&brought),
             locate: Some(&|index, field| file.place(index, field)),

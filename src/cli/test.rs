@@ -26,6 +26,8 @@ pub(super) const COMMAND: Command = Command {
         nets::STAGE,
         nets::SEED,
         nets::EXACT,
+        nets::PRECISION,
+        nets::CALIBRATION,
     ],
     examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100",
     run,

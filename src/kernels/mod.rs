@@ -11,6 +11,7 @@ pub mod finish;
 pub mod gemm;
 pub mod lrn;
 pub mod map;
+pub mod narrow;
 pub mod pool;
 pub mod reduce;
 mod scratch;

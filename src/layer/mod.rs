@@ -18,6 +18,8 @@ pub use fuse::{Act, Affine, Folded, Prepack, Tail, Taken};
 pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};
 pub use kind::{Arity, LayerType, Role};
 
+pub use crate::kernels::narrow::Reduction;
+
 use crate::{
     error::{Error, Result},
     params::Param,
@@ -131,6 +133,22 @@ pub trait Layer: Send {
     fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
         let _ = io;
         Ok(false)
+    }
+
+    /// In a net that only runs forward: whether [`Layer::reduce`] is of use. Settled by the definition and the parameters'
+    /// shapes alone.
+    fn reducible(&self) -> bool {
+        false
+    }
+
+    /// Computes the products of forward so, from the next `prepack` on. Only asked of reducible layers, in nets that only
+    /// run forward.
+    ///
+    /// # Errors
+    /// Where sums would not fit.
+    fn reduce(&mut self, to: Reduction) -> Result<()> {
+        let _ = to;
+        unreachable!("a reducible layer implements reduce")
     }
 
     /// Floating-point operations of one forward pass at the current shapes; a multiply-add counts as two. 0 = not worth

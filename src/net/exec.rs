@@ -129,6 +129,19 @@ impl Net {
         if let Action::Seed(value) = step.action {
             self.seed_diff(i, value);
         } else {
+            if let Some(seen) = &mut self.seen
+                && step.action == Action::Forward
+                && self.layers[step.node.index()].reducible()
+            {
+                // Bottoms of absorbed layers come last and meet no weights.
+                let own = node.bottoms.len() - node.extra;
+                for (&id, place) in node.bottoms[..own].iter().zip(&step.bottoms) {
+                    if let Some(place) = *place {
+                        let bottom = view(&self.run.values, &self.arena.slots, id, place);
+                        seen.see(&node.name, bottom.data);
+                    }
+                }
+            }
             let mut held: Few<Param> = node.params.iter().map(|&id| params.lend(id)).collect();
             let mut run = Run {
                 step,

@@ -1,6 +1,7 @@
 //! A net that runs: graph, layers, plan and arena together, and access to its blobs by name.
 
 mod arena;
+mod calibration;
 mod classes;
 mod debug;
 mod exec;
@@ -14,6 +15,7 @@ mod tests;
 use std::{path::PathBuf, time::Duration};
 
 pub use arena::Arena;
+pub use calibration::{Calibration, Precision};
 pub use plan::Keep;
 
 pub use crate::optimize::Level;
@@ -48,6 +50,8 @@ pub struct NetOptions<'a> {
     /// How far the net may be rewritten where it is in TEST and nothing in it runs backward. Blobs that stay readable
     /// are never lost to it.
     pub optimize: Level,
+    /// What products are computed in; only nets that do not run backward may have less than `f32`.
+    pub precision: Precision<'a>,
     /// Take the parameters of the layers of the same name from this net, as a test net does from its train net.
     pub share: Option<&'a Net>,
     /// Which parameters the caller sets, from a file of weights: their fillers do not run.
@@ -96,6 +100,8 @@ pub struct Net {
     times: Option<Vec<Duration>>,
     /// Lines of `debug_info`, while asked for.
     debug: Option<Vec<String>>,
+    /// What reducible layers read, while asked for.
+    seen: Option<Calibration>,
 }
 
 impl Net {
@@ -140,6 +146,7 @@ impl Net {
         };
         let pinned = kept.pinned(&graph);
         let fused = optimize(&mut run, &mut layers, &pinned, level)?;
+        prepack::reduce(&run, &mut layers, options)?;
         let losses = graph.losses().collect();
         let mut made = Self {
             plan: Plan::default(),
@@ -155,6 +162,7 @@ impl Net {
             losses,
             times: None,
             debug: net.debug_info().then(Vec::new),
+            seen: None,
         };
         made.replan()?;
         made.announce(params, &learns, observer);

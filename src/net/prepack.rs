@@ -1,10 +1,10 @@
 //! What a net that only runs forward derives from its parameters: once, and again when they change.
 
-use super::Net;
+use super::{Calibration, Net, NetOptions, Precision};
 use crate::{
-    error::Result,
-    graph::{Node, NodeId},
-    layer::{Affine, Prepack},
+    error::{Error, Result},
+    graph::{Graph, Node, NodeId},
+    layer::{Affine, Layer, Prepack, Reduction},
     params::{Param, ParamId, Params},
 };
 
@@ -70,6 +70,16 @@ impl Net {
         Ok(())
     }
 
+    /// Notes from now on what the layers read that a net of less precision would round: see [`Net::calibration`].
+    pub fn calibrate(&mut self) {
+        self.seen = Some(Calibration::default());
+    }
+
+    /// The ranges of all that was read since [`Net::calibrate`].
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.seen.as_ref()
+    }
+
     fn users(&self, id: ParamId) -> usize {
         let nodes = self.graph.nodes.iter();
         nodes.filter(|n| n.params.contains(&id)).count()
@@ -99,6 +109,35 @@ impl Net {
         take_back(node, params, held);
         result.map_err(|error| error.at(self.graph.place(NodeId(i as u32))))
     }
+}
+
+/// Tells the layers the precision that is wanted.
+pub(super) fn reduce(
+    run: &Graph,
+    layers: &mut [Box<dyn Layer>],
+    options: &NetOptions<'_>,
+) -> Result<()> {
+    if matches!(options.precision, Precision::F32) {
+        return Ok(());
+    }
+    if options.backward {
+        return Err(
+            Error::unsupported("a net that runs backward computes in f32")
+                .help("ask for less precision where the net only runs forward"),
+        );
+    }
+    for (i, (node, layer)) in run.nodes.iter().zip(layers).enumerate() {
+        if node.gone || !layer.reducible() {
+            continue;
+        }
+        let to = match options.precision {
+            Precision::Int8(table) => table.reduction(&node.name),
+            _ => Ok(Reduction::Bf16),
+        };
+        to.and_then(|to| layer.reduce(to))
+            .map_err(|error| error.at(run.place(NodeId(i as u32))))?;
+    }
+    Ok(())
 }
 
 fn lend(node: &Node, params: &mut Params) -> Vec<Param> {

@@ -54,6 +54,8 @@ pub(super) const COMMAND: Command = Command {
         nets::STAGE,
         nets::SEED,
         nets::EXACT,
+        nets::PRECISION,
+        nets::CALIBRATION,
     ],
     examples: "  cortado run --model=deploy.prototxt --weights=net.caffemodel --input=face.png --scale=0.0078125 --output=blobs.npz\n  cortado run --model=net.prototxt --input=data=x.npy --backward --output=blobs.npz\n  cortado run --model=train_val.prototxt --weights=net.caffemodel --iterations=10 --output=blobs.npz",
     run,

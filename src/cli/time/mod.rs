@@ -67,6 +67,8 @@ pub(super) const COMMAND: Command = Command {
         nets::STAGE,
         nets::SEED,
         nets::EXACT,
+        nets::PRECISION,
+        nets::CALIBRATION,
     ],
     examples: "  cortado time --model=train_val.prototxt --iterations=20\n  cortado time --model=deploy.prototxt --forward_only --threads=1\n  cortado time --solver=solver.prototxt --iterations=20 --json=times.json",
     run,
@@ -144,7 +146,7 @@ fn passes(args: &Args, iterations: usize, ui: &mut Ui) -> Result<Status> {
 
 /// Whole steps of `--solver`.
 fn steps(args: &Args, iterations: usize, ui: &mut Ui) -> Result<Status> {
-    for flag in ["model", "phase"] {
+    for flag in ["model", "phase", "precision"] {
         if args.text(flag).is_some() {
             return Err(Error::new(
                 ErrorKind::Param,

@@ -17,6 +17,7 @@ mod geometry;
 #[cfg(test)]
 pub(crate) mod plain;
 mod product;
+mod reduced;
 mod sum;
 mod weights;
 mod winograd;
@@ -29,6 +30,7 @@ use smallvec::SmallVec;
 use field::Field;
 pub use geometry::{ConvParams, ConvShape, Dims};
 use product::{End, Product};
+pub use reduced::{Reduced, ReducedWeights};
 use sum::{Cut, Sum};
 use weights::Weights;
 use winograd::{Tiles, Winograd};

@@ -45,7 +45,7 @@ pub(super) fn pack(path: Path, sum: &Sum, w: &[f32], to: &mut [f32]) {
 }
 
 /// Rows of each panel but the last: as even as can be, since a thin last one would waste most of its tile.
-fn panel_rows(rows: usize, height: usize) -> usize {
+pub(super) fn panel_rows(rows: usize, height: usize) -> usize {
     rows.div_ceil(rows.div_ceil(height))
 }
 
@@ -105,7 +105,7 @@ impl Job for Product<'_, '_> {
 impl Product<'_, '_> {
     /// The vector at `i` of all images': image, vector, base.
     #[inline(always)]
-    fn vector(&self, i: usize) -> (usize, usize, usize) {
+    pub(super) fn vector(&self, i: usize) -> (usize, usize, usize) {
         let count = self.vectors.len();
         let (image, vector) = (i / count, self.vectors.start + i % count);
         (
@@ -198,7 +198,7 @@ impl Product<'_, '_> {
     }
 
     #[inline(always)]
-    fn prefetch(&mut self, vector: usize, rows: Range<usize>) {
+    pub(super) fn prefetch(&mut self, vector: usize, rows: Range<usize>) {
         let (image, vector, _) = self.vector(vector);
         let block = &mut self.out[image];
         let (first, start) = (block.rows.start, block.cols.start);
@@ -211,7 +211,7 @@ impl Product<'_, '_> {
 
     /// Brings one vector of sums for each row to its outputs. `ends`: these are the first, the last of their steps.
     #[inline(always)]
-    fn put<T: Tile>(
+    pub(super) fn put<T: Tile>(
         &mut self,
         tile: T,
         vector: usize,

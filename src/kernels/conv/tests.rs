@@ -1,6 +1,6 @@
 use super::{super::testing::*, *};
 
-fn shape(
+pub(super) fn shape(
     (in_channels, out_channels, groups): (usize, usize, usize),
     input: &[usize],
     kernel: &[usize],
@@ -20,7 +20,7 @@ fn shape(
 }
 
 /// Name, shape, batch.
-fn cases() -> Vec<(&'static str, ConvShape, usize)> {
+pub(super) fn cases() -> Vec<(&'static str, ConvShape, usize)> {
     vec![
         (
             "same 3x3",

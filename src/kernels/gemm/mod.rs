@@ -4,11 +4,13 @@ mod blocked;
 mod driver;
 #[cfg(test)]
 pub(crate) mod plain;
+mod reduced;
 mod skinny;
 
 use super::tile::Block;
 pub use super::tile::peak;
 pub use driver::{gemm, gemm_serial};
+pub use reduced::ReducedInner;
 
 /// What [`gemm`] computes: sizes, transposes, factors, and what follows while the result is at hand.
 ///

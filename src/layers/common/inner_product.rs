@@ -7,12 +7,12 @@
 use crate::{
     error::{Error, Result},
     kernels::{
-        gemm::{Bias, Gemm, gemm},
+        gemm::{Bias, Gemm, ReducedInner, gemm},
         reduce,
     },
     layer::{
-        Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Setup, Tail, Taken,
-        Traits,
+        Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Reduction, Setup,
+        Tail, Taken, Traits,
     },
     schema::InnerProductParameter,
     tensor::Shape,
@@ -28,6 +28,9 @@ struct InnerProduct {
     k: usize,
     taken: Taken,
     folded: Folded,
+    /// Asked for instead of `f32`, and the weights so.
+    reduction: Option<Reduction>,
+    reduced: Option<ReducedInner>,
 }
 
 impl InnerProduct {
@@ -45,6 +48,8 @@ impl InnerProduct {
             k: 0,
             taken: Taken::default(),
             folded: Folded::default(),
+            reduction: None,
+            reduced: None,
             param,
         })
     }
@@ -106,10 +111,30 @@ impl Layer for InnerProduct {
 
     fn prepack(&mut self, io: &mut Prepack<'_>) -> Result<bool> {
         self.folded.fold(io, self.param.transpose());
-        Ok(io.then.is_some())
+        let Some(reduction) = self.reduction else {
+            return Ok(io.then.is_some());
+        };
+        let (dims, columns) = ((self.n, self.k), self.param.transpose());
+        let weights = if io.then.is_some() {
+            &self.folded.weights
+        } else {
+            let bias = io.params.get(1);
+            self.folded.bias = bias.map_or_else(Vec::new, |b| b.value.data.clone());
+            &io.params[0].value.data
+        };
+        let made = ReducedInner::new(dims, weights, columns, reduction)
+            .map_err(|why| Error::unsupported(why).help("run this net in bf16"))?;
+        self.reduced = Some(made);
+        self.folded.weights = Vec::new();
+        Ok(true)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
+        if let Some(reduced) = &self.reduced {
+            let bias = Some(&self.folded.bias[..]).filter(|bias| !bias.is_empty());
+            reduced.forward(io.bottoms[0].data, bias, self.taken.act, io.tops[0].data);
+            return Ok(());
+        }
         let mut product = Gemm::new(self.m, self.n, self.k);
         if !self.param.transpose() {
             product = product.trans_b();
@@ -148,6 +173,15 @@ impl Layer for InnerProduct {
             }
             gemm(&product, dy, &io.params[0].value.data, dx.data);
         }
+        Ok(())
+    }
+
+    fn reducible(&self) -> bool {
+        true
+    }
+
+    fn reduce(&mut self, to: Reduction) -> Result<()> {
+        self.reduction = Some(to);
         Ok(())
     }
 

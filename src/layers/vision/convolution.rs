@@ -11,10 +11,12 @@
 use super::geometry::{Rounding, Window};
 use crate::{
     error::{Error, Result},
-    kernels::conv::{Conv, ConvParams, ConvShape, Epilogue, Filters, Packed, Residual},
+    kernels::conv::{
+        Conv, ConvParams, ConvShape, Epilogue, Filters, Packed, Reduced, ReducedWeights, Residual,
+    },
     layer::{
-        Arity, Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Setup, Tail,
-        Taken, Traits,
+        Arity, Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Reduction,
+        Setup, Tail, Taken, Traits,
     },
     schema::ConvolutionParameter,
     tensor::Shape,
@@ -31,6 +33,9 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
         taken: Taken::default(),
         folded: Folded::default(),
         packed: None,
+        reduction: None,
+        reduced: None,
+        rounded: None,
     }))
 })
 .arity(Arity::AtLeast(1), Arity::LikeBottoms);
@@ -48,6 +53,10 @@ struct Convolution {
     folded: Folded,
     /// In nets that only run forward.
     packed: Option<Packed>,
+    /// Asked for instead of `f32`, with its plan and its weights.
+    reduction: Option<Reduction>,
+    reduced: Option<Reduced>,
+    rounded: Option<ReducedWeights>,
 }
 
 impl Convolution {
@@ -100,9 +109,22 @@ impl Convolution {
         Ok((sizes, Shape::checked(&weights)?, Shape::checked(&top)?))
     }
 
+    /// Plans for the sizes of now, where less precision is asked for.
+    fn plan_reduced(&mut self) -> Result<()> {
+        self.reduced = match self.reduction {
+            Some(to) => Some(Reduced::new(self.conv().shape(), to).map_err(too_long)?),
+            None => None,
+        };
+        Ok(())
+    }
+
     fn conv(&self) -> &Conv {
         self.conv.as_ref().expect("reshape comes first")
     }
+}
+
+fn too_long(why: String) -> Error {
+    Error::unsupported(why).help("run this net in bf16")
 }
 
 impl Layer for Convolution {
@@ -136,6 +158,7 @@ impl Layer for Convolution {
         let known = self.conv.as_ref().map(|conv| (conv.shape(), conv.batch()));
         if known != Some((&sizes, self.batch)) {
             self.conv = Some(Conv::new(&sizes, self.batch));
+            self.plan_reduced()?;
         }
         Ok(vec![top; bottoms.len()])
     }
@@ -143,7 +166,9 @@ impl Layer for Convolution {
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads::BOTTOMS,
-            workspace: if self.def.backward {
+            workspace: if self.reduced.is_some() {
+                0
+            } else if self.def.backward {
                 self.conv().workspace_len()
             } else {
                 self.conv().forward_workspace_len(true)
@@ -173,19 +198,22 @@ impl Layer for Convolution {
         } else {
             &self.folded.weights
         };
-        self.packed = Some(self.conv().pack(weights));
+        match &self.reduced {
+            Some(reduced) => self.rounded = Some(reduced.pack(weights)),
+            None => self.packed = Some(self.conv().pack(weights)),
+        }
         self.folded.weights = Vec::new();
         Ok(true)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let Taken { sum, act, .. } = self.taken;
+        let rounded = self.reduced.as_ref().zip(self.rounded.as_ref());
+        let own = io.params.get(1).map(|b| &b.value.data[..]);
         let (w, bias) = match &self.packed {
             Some(packed) => (Filters::Packed(packed), Some(&self.folded.bias[..])),
-            None => {
-                let bias = io.params.get(1).map(|b| &b.value.data[..]);
-                (Filters::Plain(&io.params[0].value.data), bias)
-            }
+            None if rounded.is_some() => (Filters::Plain(&[]), Some(&self.folded.bias[..])),
+            None => (Filters::Plain(&io.params[0].value.data), own),
         };
         let bias = bias.filter(|bias| !bias.is_empty());
         let (bottoms, residual) = match io.bottoms {
@@ -198,7 +226,10 @@ impl Layer for Convolution {
             act,
         };
         for (x, y) in bottoms.iter().zip(io.tops.iter_mut()) {
-            self.conv().forward(x.data, w, end, y.data, io.workspace);
+            match rounded {
+                Some((reduced, weights)) => reduced.forward(x.data, weights, end, y.data),
+                None => self.conv().forward(x.data, w, end, y.data, io.workspace),
+            }
         }
         Ok(())
     }
@@ -226,6 +257,17 @@ impl Layer for Convolution {
             }
         }
         Ok(())
+    }
+
+    fn reducible(&self) -> bool {
+        self.conv
+            .as_ref()
+            .is_some_and(|conv| Reduced::suits(conv.shape()))
+    }
+
+    fn reduce(&mut self, to: Reduction) -> Result<()> {
+        self.reduction = Some(to);
+        self.plan_reduced()
     }
 
     fn flops(&self) -> u64 {
