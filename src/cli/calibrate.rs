@@ -33,7 +33,7 @@ pub(super) const COMMAND: Command = Command {
         nets::SEED,
         nets::EXACT,
     ],
-    examples: "  cortado calibrate --model=train_val.prototxt --weights=final.caffemodel --iterations=100\n  cortado test --model=train_val.prototxt --weights=final.caffemodel --precision=int8 --calibration=final.calibration",
+    examples: "  cortado calibrate --model=train_val.prototxt --weights=final.caffemodel --iterations=100\n  cortado calibrate --model=train_val.prototxt --weights=final.caffemodel --output=int8.calibration",
     run,
 };
 

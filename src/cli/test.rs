@@ -29,7 +29,7 @@ pub(super) const COMMAND: Command = Command {
         nets::PRECISION,
         nets::CALIBRATION,
     ],
-    examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100",
+    examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100\n  cortado test --model=train_val.prototxt --weights=final.caffemodel --precision=int8 --calibration=final.calibration",
     run,
 };
 

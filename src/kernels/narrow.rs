@@ -154,6 +154,10 @@ impl Number for Int8 {
     const WEIGHTS_B: Kind = Kind::SignedB;
 
     #[inline(always)]
+    #[allow(
+        clippy::manual_clamp,
+        reason = "clamp would let through what is no number"
+    )]
     fn input(self, x: f32) -> u8 {
         // `max` takes the number where the other is none. From 2²³ on neighbours are 1 apart: the sum rounds to an
         // integer, ties to even, which is in its low bits.
