@@ -148,27 +148,20 @@ fn wait(c: &mut Criterion) {
     let (mut data, mut labels) = (Vec::new(), Vec::new());
     const N: usize = 2048;
     let (a, b, mut y) = (vec![0.5; N * N], vec![0.5; N * N], vec![0.0; N * N]);
-    let (mut step, mut steps) = (Duration::ZERO, 0);
     let mut group = c.benchmark_group("feed_wait");
     group.sample_size(10);
     group.bench_function("jpeg_3x256x256_crop_227/batch_64", |bench| {
         bench.iter_custom(|rounds| {
             let mut waited = Duration::ZERO;
             for _ in 0..rounds {
-                let begin = Instant::now();
                 gemm(&Gemm::new(N, N, N), &a, &b, &mut y);
                 let computed = Instant::now();
                 feed.next(&mut data, Some(&mut labels))
                     .expect("sound records");
                 waited += computed.elapsed();
-                step += computed - begin;
-                steps += 1;
             }
             waited
         });
-    });
-    group.bench_function("computing_in_between", |bench| {
-        bench.iter_custom(|rounds| step / steps.max(1) * u32::try_from(rounds).unwrap_or(1));
     });
     group.finish();
 }
