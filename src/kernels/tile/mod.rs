@@ -11,6 +11,8 @@ mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 mod words;
 
 use std::sync::OnceLock;
