@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::sum::{Run, Sum};
 use crate::kernels::{
     scratch::Scratch,
-    tile::{Block, Finish, Job, Path, TILE, Taps, Tile},
+    tile::{Block, Finish, Job, Path, TILE, Taps, Tile, even_parts},
 };
 
 /// Steps of a sum that are added up before they go to memory.
@@ -149,7 +149,7 @@ impl Product<'_, '_> {
     #[inline(always)]
     fn packed<T: Tile>(&mut self, tile: T) {
         let steps = self.sum.taps.len();
-        let depth = steps.div_ceil(steps.div_ceil(DEPTH)).next_multiple_of(8);
+        let depth = even_parts(steps, DEPTH, 8);
         let each = panel_rows(self.sum.rows, T::ROWS);
         let count = self.vectors.len() * self.out.len();
         let (pair, size) = (T::COLS / T::LANES, depth * T::COLS);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::kernels::{
     scratch::Scratch,
-    tile::{Dots, Job, MOST, Path, TILE, Taps, Tile},
+    tile::{Dots, Job, MOST, Path, TILE, Taps, Tile, turn},
 };
 
 /// Runs of images at most.
@@ -277,7 +277,7 @@ fn products<T: Tile>(tile: T, weights: &Weights, xs: &[f32], g: &Gradients<'_>, 
                         line / count * g.apart + o * g.pixels + line % count * g.width + start;
                     let to = &mut b[(line - block.start) * len * T::COLS..];
                     let pixels = (last - line) * len;
-                    turn(tile, &g.dy[from..], g.pixels, (rows, pixels), to);
+                    turn(tile, &g.dy[from..], g.pixels, (rows, pixels), to, T::COLS);
                     line = last;
                 }
                 let dims = (len, rows.div_ceil(T::LANES));
@@ -297,18 +297,6 @@ fn products<T: Tile>(tile: T, weights: &Weights, xs: &[f32], g: &Gradients<'_>, 
                     }
                 }
             }
-        }
-    }
-}
-
-/// to\[p · COLS + i\] = from\[i · ld + p\], a part at a time that stays in the first cache while it is written.
-#[inline(always)]
-fn turn<T: Tile>(tile: T, from: &[f32], ld: usize, (rows, len): (usize, usize), to: &mut [f32]) {
-    for p in (0..len).step_by(64) {
-        for i in (0..rows).step_by(8) {
-            let dims = (8.min(rows - i), 64.min(len - p));
-            let to = &mut to[p * T::COLS + i..];
-            tile.turn(&from[i * ld + p..], ld, dims, to, T::COLS);
         }
     }
 }

@@ -10,7 +10,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 use smallvec::SmallVec;
 
-use super::{geometry::ConvShape, product::End};
+use super::{
+    geometry::ConvShape,
+    product::{End, panel_rows},
+};
 use crate::kernels::{
     scratch::Scratch,
     tile::{Block, Finish, Job, Path, TILE, Tile},
@@ -143,11 +146,6 @@ impl Winograd {
             }
         });
     }
-}
-
-/// Rows of each panel but the last.
-fn panel_rows(rows: usize, height: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(height))
 }
 
 /// The points of m = 4 are 0, ±A, ±B and infinity: A = 1/√2 and B = √2, near 1 from both sides, lose the fewest bits.

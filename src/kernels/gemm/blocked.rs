@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Gemm;
 use crate::kernels::{
     scratch::Scratch,
-    tile::{Block, TILE, Tile},
+    tile::{Block, TILE, Tile, even_parts, turn},
 };
 
 /// Steps of k at a time.
@@ -71,12 +71,6 @@ pub(super) fn multiply<T: Tile>(t: T, g: &Gemm<'_>, a: &[f32], b: &[f32], block:
     }
 }
 
-/// The size of a part where `len` is cut into as few parts as `most` allows, all but the last equal and multiples of
-/// `unit`.
-fn even_parts(len: usize, most: usize, unit: usize) -> usize {
-    len.div_ceil(len.div_ceil(most)).next_multiple_of(unit)
-}
-
 /// A panel of B, step by step, COLS apart; columns that are missing hold any value.
 #[inline(always)]
 fn pack_b<T: Tile>(
@@ -119,31 +113,6 @@ fn pack_a<T: Tile>(
     } else {
         let from = &a[rows.start * g.lda + steps.start..];
         turn(t, from, g.lda, (rows.len(), steps.len()), to, T::ROWS);
-    }
-}
-
-/// to\[p · stride + i\] = from\[i · ld + p\], a part at a time that stays in the first cache while it is written.
-#[inline(always)]
-fn turn<T: Tile>(
-    t: T,
-    from: &[f32],
-    ld: usize,
-    (rows, len): (usize, usize),
-    to: &mut [f32],
-    stride: usize,
-) {
-    for p in (0..len).step_by(64) {
-        // From the end: eight at a time may reach into the next step, which is written after it.
-        for i in (0..rows).step_by(8).rev() {
-            let dims = (8.min(rows - i), 64.min(len - p));
-            t.turn(
-                &from[i * ld + p..],
-                ld,
-                dims,
-                &mut to[p * stride + i..],
-                stride,
-            );
-        }
     }
 }
 

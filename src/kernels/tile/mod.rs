@@ -292,3 +292,29 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// any value.
     fn turn(self, from: &[f32], ld: usize, dims: (usize, usize), to: &mut [f32], stride: usize);
 }
+
+/// to\[p · stride + i\] = from\[i · ld + p\] for any number of rows, a part at a time that stays in the first cache while it
+/// is written. From the last rows on: eight at a time may reach into the next step, which is written after it.
+#[inline(always)]
+pub(super) fn turn<T: Tile>(
+    tile: T,
+    from: &[f32],
+    ld: usize,
+    (rows, len): (usize, usize),
+    to: &mut [f32],
+    stride: usize,
+) {
+    for p in (0..len).step_by(64) {
+        for i in (0..rows).step_by(8).rev() {
+            let dims = (8.min(rows - i), 64.min(len - p));
+            let to = &mut to[p * stride + i..];
+            tile.turn(&from[i * ld + p..], ld, dims, to, stride);
+        }
+    }
+}
+
+/// The size of a part where `len` is cut into as few parts as `most` allows, all but the last equal and multiples of
+/// `unit`.
+pub(super) fn even_parts(len: usize, most: usize, unit: usize) -> usize {
+    len.div_ceil(len.div_ceil(most)).next_multiple_of(unit)
+}
