@@ -141,7 +141,7 @@ fn strict_refuses_what_forks_added() {
     assert!(read("layer { name: 'x' }").is_ok());
     for text in [
         "item { }",
-        "layer { bn_param { } }",
+        "layer { cpm_transform_param { } }",
         "[a.b]: 1",
         "layer { convolution_param { engine: MKL2017 } }",
     ] {
