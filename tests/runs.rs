@@ -19,6 +19,11 @@ const RUNS: &[&str] = &[
     "seed_iter_size_clip",
     "sgd_l1_frozen",
     "bn_lrn",
+    "nesterov_multistep",
+    "adagrad_inv",
+    "rmsprop_poly",
+    "adadelta_fixed",
+    "adam_sigmoid",
 ];
 
 /// Losses and test outputs, relative.

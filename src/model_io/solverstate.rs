@@ -18,6 +18,17 @@ use crate::{
     tensor::Tensor,
 };
 
+/// Where the schedule of a solver's rate stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Drops of a stepwise rate so far.
+    pub current_step: u32,
+    /// Of plateau: the lowest smoothed loss so far.
+    pub minimum_loss: Option<f32>,
+    /// Of plateau: the iteration of that loss, or of the drop after it.
+    pub last_event: u64,
+}
+
 /// What a state file holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -25,8 +36,8 @@ pub struct State {
     pub iteration: u64,
     /// The file of weights saved with it, as its writer named it.
     pub learned_net: Option<String>,
-    /// Steps of a stepwise rate so far.
-    pub current_step: u32,
+    /// Where the schedule of the rate stands.
+    pub standing: Standing,
     /// The solver's history: one blob a parameter, or several times that.
     pub history: Vec<Tensor>,
     /// What Caffe does not keep; `None` in files that Caffe wrote.
@@ -99,8 +110,12 @@ fn state_of(state: SolverState, extra: SolverStateExtra, history: Vec<Tensor>) -
     };
     Ok(State {
         iteration: u64::try_from(state.iter()).map_err(|_| negative("iteration", state.iter()))?,
-        current_step: u32::try_from(state.current_step())
-            .map_err(|_| negative("step", state.current_step()))?,
+        standing: Standing {
+            current_step: u32::try_from(state.current_step())
+                .map_err(|_| negative("step", state.current_step()))?,
+            minimum_loss: state.minimum_loss,
+            last_event: u64::try_from(state.iter_last_event()).unwrap_or(0),
+        },
         learned_net: state.learned_net,
         history,
         resume: extra.resume,
@@ -135,7 +150,7 @@ pub fn write(
     path: &Path,
     iteration: u64,
     learned_net: &str,
-    current_step: u32,
+    standing: Standing,
     history: &[Tensor],
     resume: Resume,
 ) -> Result<()> {
@@ -147,7 +162,12 @@ pub fn write(
         iter: Some(number(iteration)?),
         learned_net: Some(learned_net.to_owned()),
         history: Vec::new(),
-        current_step: Some(number(current_step.into())?),
+        current_step: Some(number(standing.current_step.into())?),
+        minimum_loss: standing.minimum_loss,
+        iter_last_event: match standing.minimum_loss {
+            Some(_) => Some(number(standing.last_event)?),
+            None => None,
+        },
     };
     let extra = SolverStateExtra {
         resume: Some(resume),
@@ -185,7 +205,11 @@ mod tests {
         let state = State {
             iteration: 40,
             learned_net: Some("a_iter_40.caffemodel".into()),
-            current_step: 2,
+            standing: Standing {
+                current_step: 2,
+                minimum_loss: Some(0.25),
+                last_event: 31,
+            },
             history: vec![
                 Tensor::new([2, 1], vec![0.5, -1.0]).unwrap(),
                 Tensor::new([1], vec![0.0]).unwrap(),
@@ -200,7 +224,7 @@ mod tests {
             &path,
             state.iteration,
             "a_iter_40.caffemodel",
-            state.current_step,
+            state.standing,
             &state.history,
             state.resume.clone().unwrap(),
         )

@@ -107,7 +107,7 @@ impl Solver {
             &state,
             self.iteration,
             &learned_net,
-            self.schedule.current_step,
+            self.schedule.standing,
             self.updater.history(),
             self.resume(),
         )?;
@@ -217,7 +217,7 @@ impl Solver {
         }
         self.updater.set_history(state.history, &self.params);
         self.iteration = state.iteration;
-        self.schedule.current_step = state.current_step;
+        self.schedule.standing = state.standing;
         self.last_snapshot = Some(path.to_path_buf());
         match state.resume {
             Some(resume) => self.go_on(&resume, observer)?,

@@ -199,11 +199,12 @@ impl Solver {
     }
 
     fn update(&mut self, display: bool, observer: &mut dyn Observer) {
-        let (rate, stepped) = self.schedule.rate(self.iteration);
-        if stepped {
+        let loss = self.smoothed_loss();
+        let (rate, stepped) = self.schedule.rate(self.iteration, loss);
+        if let Some(policy) = stepped {
             observer.on(&Event::Note(&format!(
-                "MultiStep Status: Iteration {}, step = {}",
-                self.iteration, self.schedule.current_step
+                "{policy} Status: Iteration {}, step = {}",
+                self.iteration, self.schedule.standing.current_step
             )));
         }
         if display {

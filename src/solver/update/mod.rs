@@ -3,6 +3,11 @@
 //! Weights are cut into chunks of one fixed length, and a chunk goes through all stages while it is in the cache.
 //! Every element is computed alone and every sum has a fixed shape, so the number of threads changes no bit.
 
+mod adadelta;
+mod adagrad;
+mod adam;
+mod nesterov;
+mod rmsprop;
 mod sgd;
 
 use smallvec::SmallVec;
@@ -35,6 +40,11 @@ pub trait UpdateRule: Send + Sync {
     /// How many values it remembers for each weight. In files, the first of all weights come before the second.
     fn histories(&self) -> usize;
 
+    /// Whether histories change with every gradient, also where the rate is 0.
+    fn remembers_gradients(&self) -> bool {
+        false
+    }
+
     /// Updates one stretch of one parameter: takes the update off `w` and leaves it in `g`. All slices, those of the
     /// histories `h` too, are of one length.
     fn apply(&self, tick: &Tick, w: &mut [f32], g: &mut [f32], h: &mut [&mut [f32]]);
@@ -49,10 +59,14 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: &[Rule] = &[sgd::RULE];
-
-/// Types that Caffe has and this table does not yet.
-const TO_COME: &[&str] = &["Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"];
+pub const RULES: &[Rule] = &[
+    sgd::RULE,
+    nesterov::RULE,
+    adagrad::RULE,
+    rmsprop::RULE,
+    adadelta::RULE,
+    adam::RULE,
+];
 
 fn rule(param: &SolverParameter) -> Result<(&'static str, Box<dyn UpdateRule>)> {
     let name = param.r#type();
@@ -60,21 +74,23 @@ fn rule(param: &SolverParameter) -> Result<(&'static str, Box<dyn UpdateRule>)> 
         return Ok((rule.name, (rule.build)(param)?));
     }
     let have: Vec<&str> = RULES.iter().map(|r| r.name).collect();
-    let have = have.join(", ");
-    if TO_COME.contains(&name) {
-        return Err(
-            Error::unsupported(format!("solver type '{name}' is not available yet")).help(format!(
-                "set type to one of: {have}; {} are to come",
-                TO_COME.join(", ")
-            )),
-        );
-    }
-    let known = RULES.iter().map(|r| r.name).chain(TO_COME.iter().copied());
     let error = Error::param("type", format!("unknown solver type '{name}'"));
-    Err(match nearest(name, known) {
+    Err(match nearest(name, have.iter().copied()) {
         Some(near) => error.help(format!("did you mean '{near}'?")),
-        None => error.help(format!("the types are: {have}")),
+        None => error.help(format!("the types are: {}", have.join(", "))),
     })
+}
+
+/// For rules without momentum: refuses it, as Caffe does.
+fn no_momentum(param: &SolverParameter) -> Result<()> {
+    match param.momentum() {
+        0.0 => Ok(()),
+        momentum => Err(Error::param(
+            "momentum",
+            format!("is {momentum}, and solver type {} has none", param.r#type()),
+        )
+        .help("leave momentum out, or choose another type: SGD, Nesterov and Adam use it")),
+    }
 }
 
 /// Floats of a chunk: all streams of it fit in a first-level cache.
@@ -144,12 +160,16 @@ impl Updater {
         Ok(made)
     }
 
-    /// A frozen parameter with momentum left from before it was frozen still moves, as in Caffe.
+    /// A frozen parameter with momentum left from before it was frozen still moves, as in Caffe; and where histories
+    /// keep gradients, decay is one.
     fn see_what_moves(&mut self, params: &Params) {
         let n = self.ids.len();
         self.moving = (0..n)
             .map(|i| {
-                params[self.ids[i]].lr_mult != 0.0
+                let param = &params[self.ids[i]];
+                let decays = self.weight_decay * param.decay_mult != 0.0;
+                param.lr_mult != 0.0
+                    || (decays && self.rule.remembers_gradients())
                     || (i..self.history.len())
                         .step_by(n)
                         .any(|k| self.history[k].data.iter().any(|&v| v != 0.0))
