@@ -7,7 +7,7 @@ use cortado::{
     events::{Event, Observer, Silent},
     load::{self, LoadOptions},
     model_io::{caffemodel, solverstate},
-    solver::{Action, Solver, SolverOptions},
+    solver::{Action, BestOptions, Solver, SolverOptions},
     tensor::Tensor,
 };
 use tempfile::TempDir;
@@ -524,4 +524,80 @@ fn the_solver_file_names_weights_and_stray_fields_are_errors() {
         let error = open(dir.path(), &[], &mut Silent).err().unwrap();
         assert_eq!(error.field(), Some(field), "{error}");
     }
+}
+
+/// As [`open`], with wishes about the best weights.
+fn judged(dir: &Path, best: BestOptions) -> Result<Solver, Error> {
+    let file = dir.join("solver.prototxt");
+    let param = load::solver(&file, LoadOptions::default(), &mut Silent)?;
+    let options = SolverOptions {
+        root: dir.to_path_buf(),
+        best,
+        ..SolverOptions::default()
+    };
+    let mut solver = Solver::new(param, options, &mut Silent)?;
+    feed(&mut solver);
+    Ok(solver)
+}
+
+#[test]
+fn patience_ends_what_gets_no_better() {
+    let tested = format!("{SOLVER} test_iter: 1 test_interval: 2");
+    let dir = folder(NET, &tested.replace("base_lr: 0.1", "base_lr: 0"));
+    let options = BestOptions {
+        patience: 2,
+        ..BestOptions::default()
+    };
+    let mut solver = judged(dir.path(), options).unwrap();
+    let end = solver.solve(&mut go, &mut Silent).unwrap();
+    // Tests at 0, 2 and 4 are alike: two that were not better.
+    assert_eq!((end.iteration, end.stopped), (4, true));
+    // What was seen is kept: going on, patience is over at once.
+    let options = BestOptions {
+        patience: 2,
+        ..BestOptions::default()
+    };
+    let mut solver = judged(dir.path(), options).unwrap();
+    let state = dir.path().join("s_iter_4.solverstate");
+    solver.restore(&state, &mut Silent).unwrap();
+    let end = solver.solve(&mut go, &mut Silent).unwrap();
+    assert_eq!((end.iteration, end.stopped), (4, true));
+}
+
+#[test]
+fn the_best_weights_are_kept() {
+    let options = BestOptions {
+        keep: true,
+        metric: Some("loss".into()),
+        ..BestOptions::default()
+    };
+    let tested = format!("{SOLVER} test_iter: 1 test_interval: 4");
+    // Without momentum the loss falls all the way, so that the last test is the best.
+    let dir = folder(NET, &tested.replace("momentum: 0.9", "momentum: 0"));
+    let mut solver = judged(dir.path(), options.clone()).unwrap();
+    solver.solve(&mut go, &mut Silent).unwrap();
+    let model = |name: &str| fs::read(dir.path().join(format!("s_{name}.caffemodel"))).unwrap();
+    assert!(model("best") == model("iter_20"));
+    // A rate that makes it grow: the first test stays the best.
+    let dir = folder(NET, &tested.replace("base_lr: 0.1", "base_lr: -0.1"));
+    let mut solver = judged(dir.path(), options.clone()).unwrap();
+    let first = weights(&solver);
+    solver.solve(&mut go, &mut Silent).unwrap();
+    let mut again = judged(dir.path(), options.clone()).unwrap();
+    let state = dir.path().join("s_best.solverstate");
+    again.restore(&state, &mut Silent).unwrap();
+    assert_eq!(again.iteration(), 0);
+    assert_eq!(bits(&weights(&again)), bits(&first));
+
+    let wrong = BestOptions {
+        metric: Some("accuracy".into()),
+        ..options.clone()
+    };
+    let error = judged(dir.path(), wrong)
+        .unwrap()
+        .solve(&mut go, &mut Silent);
+    assert!(error.unwrap_err().to_string().contains("'accuracy'"));
+    let untested = folder(NET, SOLVER);
+    let error = judged(untested.path(), options).err().unwrap();
+    assert_eq!(error.field(), Some("test_interval"), "{error}");
 }

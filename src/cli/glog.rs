@@ -115,7 +115,9 @@ impl<W: Write> Observer for Glog<W> {
     fn on(&mut self, event: &Event<'_>) {
         match *event {
             Event::Warning(text) => self.line(Level::Warning, "cortado:1", text),
-            Event::Note(text) if text.starts_with("MultiStep Status") => {
+            Event::Note(text)
+                if text.starts_with("MultiStep Status") || text.starts_with("Plateau Status") =>
+            {
                 self.info("sgd_solver.cpp:50", text);
             }
             Event::Note(text) => self.info("cortado:1", text),

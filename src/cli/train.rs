@@ -17,7 +17,7 @@ use crate::{
     events::{Event, Observer},
     load,
     schema::solver_parameter::SolverMode,
-    solver::{Action, Solver, SolverOptions},
+    solver::{Action, BestOptions, Solver, SolverOptions},
 };
 
 /// The row of the table.
@@ -61,6 +61,20 @@ pub(super) const COMMAND: Command = Command {
             "N",
             "The seed of all random numbers; goes before the solver's random_seed",
         ),
+        Flag::switch(
+            "keep-best",
+            "Save the weights of the best test so far as <snapshot_prefix>_best",
+        ),
+        Flag::value(
+            "patience",
+            "N",
+            "Stop after N tests in a row that were not better",
+        ),
+        Flag::value(
+            "metric",
+            "BLOB",
+            "The test output that 'better' means; without it the first that is no loss",
+        ),
     ],
     examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate",
     run,
@@ -101,6 +115,11 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         level: args.number("level")?.unwrap_or(0),
         stages: args.list("stage"),
         resume: snapshot.clone(),
+        best: BestOptions {
+            keep: args.switch("keep-best"),
+            patience: args.number("patience")?.unwrap_or(0),
+            metric: args.text("metric"),
+        },
         ..SolverOptions::default()
     };
     let mut solver = Solver::new(param, options, ui)?;

@@ -1,6 +1,6 @@
 //! Tests: means of the outputs of a test net over `test_iter` passes.
 
-use super::{Action, Solver, snapshot::Position};
+use super::{Action, Solver, best::Measured, snapshot::Position};
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
@@ -105,6 +105,7 @@ impl Solver {
             observer.on(&Event::TestLoss { loss: mean(loss) });
         }
         let mut means = Vec::with_capacity(sums.len());
+        let mut measured = Vec::with_capacity(sums.len());
         let names = self.test_nets[index]
             .output_values()
             .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)));
@@ -118,6 +119,19 @@ impl Solver {
                 loss_weight,
             });
             means.push((blob.to_owned(), value));
+            measured.push(loss_weight);
+        }
+        if index == 0 {
+            let outputs: Vec<Measured<'_>> = means
+                .iter()
+                .zip(measured)
+                .map(|((blob, value), loss_weight)| Measured {
+                    blob,
+                    value: *value,
+                    loss_weight,
+                })
+                .collect();
+            self.judge(&outputs, observer)?;
         }
         Ok(Some(means))
     }

@@ -3,6 +3,7 @@
 //! [`Solver::solve`] is `caffe train`: iterations of forward, backward and update, with tests, displays and snapshots
 //! in Caffe's order. One iteration is in `step`, the update in `update`, files in `snapshot`.
 
+mod best;
 mod evaluate;
 mod regularize;
 mod schedule;
@@ -17,6 +18,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub use best::BestOptions;
 pub use update::{RULES, Rule, Tick, UpdateRule};
 
 use crate::{
@@ -49,6 +51,8 @@ pub struct SolverOptions {
     pub stages: Vec<String>,
     /// The state that [`Solver::restore`] will be given: no filler runs for the weights that come with it.
     pub resume: Option<PathBuf>,
+    /// What to keep and when to stop, by the tests.
+    pub best: BestOptions,
 }
 
 /// What the caller wants after an iteration, or a pass of a test.
@@ -92,6 +96,7 @@ pub struct Solver {
     losses: VecDeque<f32>,
     /// Where the test nets stood before the test under way.
     before_test: Option<Vec<snapshot::Position>>,
+    best: Option<best::Best>,
     last_snapshot: Option<PathBuf>,
     /// The iteration whose snapshot failed last.
     unsaved: Option<u64>,
@@ -168,6 +173,7 @@ impl Solver {
             ));
         }
         snapshot::check(&param, &options)?;
+        best::check(&param, &options.best)?;
         let seed = seed(&param, &options, observer);
         let weights = param.weights.iter().flat_map(|list| list.split(','));
         let weights: Vec<Weights> = weights
@@ -194,6 +200,7 @@ impl Solver {
             updater,
             losses: VecDeque::new(),
             before_test: None,
+            best: None,
             last_snapshot: None,
             unsaved: None,
             grads_are_zero: false,

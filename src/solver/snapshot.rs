@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Nets, Solver, SolverOptions, sources::under};
+use super::{Nets, Solver, SolverOptions, best::Best, sources::under};
 use crate::{
     error::{Error, ErrorKind, Place, Result},
     events::{Event, Observer, Silent},
@@ -88,13 +88,22 @@ impl Solver {
     /// `Io` where a file cannot be written; `Diverged` where a weight is not a finite number; `Param` without a
     /// `snapshot_prefix`.
     pub fn snapshot(&mut self, observer: &mut dyn Observer) -> Result<(PathBuf, PathBuf)> {
+        self.snapshot_as(&format!("iter_{}", self.iteration), observer)
+    }
+
+    /// [`Solver::snapshot`] as `<snapshot_prefix>_<name>`.
+    pub(super) fn snapshot_as(
+        &mut self,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<(PathBuf, PathBuf)> {
         let prefix = self.param.snapshot_prefix();
         if prefix.is_empty() {
             return Err(Error::param("snapshot_prefix", "is missing")
                 .help("say where snapshots go: snapshot_prefix: \"snapshots/run\""));
         }
         self.check_weights()?;
-        let name = format!("{prefix}_iter_{}", self.iteration);
+        let name = format!("{prefix}_{name}");
         let learned_net = format!("{name}.caffemodel");
         let model = under(&self.options.root, &learned_net);
         let state = under(&self.options.root, &format!("{name}.solverstate"));
@@ -167,14 +176,19 @@ impl Solver {
                     })
             })
             .collect();
-        Resume {
+        let mut resume = Resume {
             seed: Some(self.seed),
             train_passes: Some(train.passes),
             losses: self.losses.iter().copied().collect(),
             cursors,
             solver_type: Some(self.updater.name.to_owned()),
             test_passes: tests.iter().map(|p| p.passes).collect(),
+            ..Resume::default()
+        };
+        if let Some(best) = self.best {
+            best.tell(&mut resume);
         }
+        resume
     }
 
     /// Goes on from a state file: iteration, weights (the file it names: as named, else beside the state), history
@@ -277,6 +291,7 @@ impl Solver {
 
     /// Puts nets and losses where `resume` says; what it does not mention starts from the beginning.
     fn go_on(&mut self, resume: &Resume, observer: &mut dyn Observer) -> Result<()> {
+        self.best = Best::of(resume);
         self.losses = resume.losses.iter().copied().collect();
         while self.losses.len() > self.every.average_loss {
             self.losses.pop_front();

@@ -111,6 +111,9 @@ impl Solver {
             if test_now && self.test_all(control, observer)? {
                 return Ok(true);
             }
+            if test_now && self.gives_up(observer) {
+                return Ok(true);
+            }
             let display = due(self.every.display, self.iteration);
             if self.param.debug_info() {
                 self.net.set_debug(display);
