@@ -257,15 +257,30 @@ macro_rules! tile {
             let (steps, _) = a.as_chunks::<ROWS>();
             let mut sums = [[$zero(); V]; R];
             for (a, &tap) in steps[..taps.offsets.len()].iter().zip(taps.offsets) {
-                let mut row = [$zero(); V];
-                for v in 0..V {
-                    // SAFETY: base + reach + LANES is inside `b` by the assert, and no tap is above the reach.
-                    row[v] = unsafe { $load(b.as_ptr().add(bases[v] + tap)) };
-                }
-                for i in 0..R {
-                    let a = spread(a, i);
+                // SAFETY: base + reach + LANES is inside `b` by the assert, and no tap is above the reach.
+                let vector = |v: usize| unsafe { $load(b.as_ptr().add(bases[v] + tap)) };
+                // Whichever are fewer wait in registers for the others.
+                if R < V {
+                    let mut column = [$zero(); R];
+                    for i in 0..R {
+                        column[i] = spread(a, i);
+                    }
                     for v in 0..V {
-                        sums[i][v] = $multiply_add(a, row[v], sums[i][v]);
+                        let b = vector(v);
+                        for i in 0..R {
+                            sums[i][v] = $multiply_add(column[i], b, sums[i][v]);
+                        }
+                    }
+                } else {
+                    let mut row = [$zero(); V];
+                    for v in 0..V {
+                        row[v] = vector(v);
+                    }
+                    for i in 0..R {
+                        let a = spread(a, i);
+                        for v in 0..V {
+                            sums[i][v] = $multiply_add(a, row[v], sums[i][v]);
+                        }
                     }
                 }
             }
