@@ -46,7 +46,7 @@ fn own_tiles() -> bool {
     #[cfg(target_arch = "x86_64")]
     let own = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     #[cfg(not(target_arch = "x86_64"))]
-    let own = false;
+    let own = cfg!(target_arch = "aarch64");
     own
 }
 

@@ -4,6 +4,9 @@
 //! A kernel is written once over [`Lanes`] and run by [`run`] with the best implementation that the processor has. All
 //! give the same bits.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -63,6 +66,17 @@ pub(crate) fn run<K: Kernel>(kernel: K) {
         if let Some(lanes) = Avx2::new() {
             // SAFETY: the lanes exist only where the processor has these features.
             return unsafe { avx2(kernel, lanes) };
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        #[target_feature(enable = "neon")]
+        fn neon<K: Kernel>(kernel: K, lanes: neon::Neon) {
+            kernel.run(lanes);
+        }
+        if let Some(lanes) = neon::Neon::new() {
+            // SAFETY: the lanes exist only where the processor has the feature.
+            return unsafe { neon(kernel, lanes) };
         }
     }
     kernel.run(Plain);

@@ -21,6 +21,9 @@ pub(crate) enum Level {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2 = 2,
+    /// NEON. Loops get it in any case, it is in the base of the architecture; only [`lanes`] name it.
+    #[cfg(target_arch = "aarch64")]
+    Neon = 2,
 }
 
 /// The level in use; 0: not known yet.
@@ -32,6 +35,10 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             return Self::Avx2;
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self::Neon;
         }
         Self::Base
     }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{
     Dots, Finish, Job, Kind, MOST, TILE, Taps, Tile,
-    wide::{at, dots, kernels, methods, microkernels},
+    wide::{at, dots, tile},
     words,
 };
 
@@ -36,55 +36,14 @@ impl Avx2 {
     }
 }
 
-impl Tile for Avx2 {
-    const ROWS: usize = ROWS;
-    const LANES: usize = LANES;
-    const COLS: usize = COLS;
-    const SUMS: usize = SUMS;
-
-    methods!(
-        "avx2,fma",
-        __m256,
-        _mm256_setzero_ps,
-        _mm256_set1_ps,
-        _mm256_loadu_ps,
-        _mm256_storeu_ps,
-        _mm256_add_ps,
-        _mm256_sub_ps,
-        _mm256_fmadd_ps,
-        sum
-    );
-
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-    fn multiply_words(
-        self,
-        kind: Kind,
-        dims: (usize, usize),
-        words: (&[u32], &[u32]),
-        out: &mut [u32; TILE],
-    ) {
-        // SAFETY: `self` exists only where the processor has these features.
-        unsafe { words::avx2::Table::best().multiply(kind, dims, words, out) }
-    }
+tile! {
+    impl Avx2 with "avx2,fma":
+    __m256, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_fmadd_ps,
+    sum;
+    rows 1 2 3 4 5 6;
+    words avx2;
+    own {}
 }
-
-/// By rows and vectors.
-static KERNELS: [[Kernel; VECTORS]; ROWS] = kernels!(kernel: 1 2 3 4 5 6);
-static OUTER: [[KernelOuter; VECTORS]; ROWS] = kernels!(outer: 1 2 3 4 5 6);
-
-microkernels!(
-    "avx2,fma",
-    __m256,
-    _mm256_setzero_ps,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_fmadd_ps,
-    sum
-);
 
 /// By rows and vectors.
 static AT: [[KernelAt; 8]; ROWS] = at! {
@@ -95,6 +54,13 @@ static AT: [[KernelAt; 8]; ROWS] = at! {
 static DOT: [[KernelDot; MOST]; 6] = dots! {
     1: 1 2 3 4 5 6 7 8 9 10 11 12; 2: 1 2 3 4 5 6; 3: 1 2 3 4; 4: 1 2 3; 5: 1 2; 6: 1 2;
 };
+
+/// One of the floats of a step's rows, in all lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn spread(a: &[f32; ROWS], i: usize) -> __m256 {
+    _mm256_set1_ps(a[i])
+}
 
 #[target_feature(enable = "avx2")]
 #[inline]

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::{
     Dots, Finish, Job, Kind, MOST, TILE, Taps, Tile,
     avx2::turn,
-    wide::{at, dots, kernels, methods, microkernels},
+    wide::{at, dots, tile},
     words,
 };
 
@@ -42,91 +42,50 @@ impl Avx512 {
     }
 }
 
-impl Tile for Avx512 {
-    const ROWS: usize = ROWS;
-    const LANES: usize = LANES;
-    const COLS: usize = COLS;
-    const SUMS: usize = SUMS;
-
-    methods!(
-        "avx512f",
-        __m512,
-        _mm512_setzero_ps,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_add_ps,
-        _mm512_sub_ps,
-        _mm512_fmadd_ps,
-        _mm512_reduce_add_ps
-    );
-
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-    fn split<const M: usize>(self, from: &[f32]) -> [__m512; M] {
-        let mut parts = [self.load(from); M];
-        match M {
-            4 => {
-                // SAFETY: `self` exists only where the processor has these features.
-                parts.copy_from_slice(&unsafe { split4(from) });
+tile! {
+    impl Avx512 with "avx512f":
+    __m512, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_fmadd_ps,
+    _mm512_reduce_add_ps;
+    rows 1 2 3 4 5 6 7 8 9 10 11 12;
+    words avx512;
+    own {
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+        fn split<const M: usize>(self, from: &[f32]) -> [__m512; M] {
+            let mut parts = [self.load(from); M];
+            match M {
+                4 => {
+                    // SAFETY: `self` exists only where the processor has these features.
+                    parts.copy_from_slice(&unsafe { split4(from) });
+                }
+                2 => {
+                    let (a, b) = (self.load(from), self.load(&from[LANES..]));
+                    // SAFETY: `self` exists only where the processor has these features.
+                    parts.copy_from_slice(&unsafe { split2(a, b) });
+                }
+                _ => unreachable!("tiles are of 2 or 4"),
             }
-            2 => {
-                let (a, b) = (self.load(from), self.load(&from[LANES..]));
-                // SAFETY: `self` exists only where the processor has these features.
-                parts.copy_from_slice(&unsafe { split2(a, b) });
-            }
-            _ => unreachable!("tiles are of 2 or 4"),
+            parts
         }
-        parts
-    }
 
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-    fn join<const M: usize>(self, parts: [__m512; M], to: &mut [f32]) {
-        let to = to[..M * LANES].chunks_exact_mut(LANES);
-        // SAFETY: `self` exists only where the processor has these features.
-        let join = |a, b| unsafe { join2(a, b) };
-        match parts[..] {
-            [a, b, c, d] => {
-                let (even, odd) = (join(a, c), join(b, d));
-                let ([w, x], [y, z]) = (join(even[0], odd[0]), join(even[1], odd[1]));
-                to.zip([w, x, y, z]).for_each(|(to, v)| self.store(v, to));
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+        fn join<const M: usize>(self, parts: [__m512; M], to: &mut [f32]) {
+            let to = to[..M * LANES].chunks_exact_mut(LANES);
+            // SAFETY: `self` exists only where the processor has these features.
+            let join = |a, b| unsafe { join2(a, b) };
+            match parts[..] {
+                [a, b, c, d] => {
+                    let (even, odd) = (join(a, c), join(b, d));
+                    let ([w, x], [y, z]) = (join(even[0], odd[0]), join(even[1], odd[1]));
+                    to.zip([w, x, y, z]).for_each(|(to, v)| self.store(v, to));
+                }
+                [a, b] => to.zip(join(a, b)).for_each(|(to, v)| self.store(v, to)),
+                _ => unreachable!("tiles are of 2 or 4"),
             }
-            [a, b] => to.zip(join(a, b)).for_each(|(to, v)| self.store(v, to)),
-            _ => unreachable!("tiles are of 2 or 4"),
         }
-    }
-
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-    fn multiply_words(
-        self,
-        kind: Kind,
-        dims: (usize, usize),
-        words: (&[u32], &[u32]),
-        out: &mut [u32; TILE],
-    ) {
-        // SAFETY: `self` exists only where the processor has these features.
-        unsafe { words::avx512::Table::best().multiply(kind, dims, words, out) }
     }
 }
-
-/// By rows and vectors.
-static KERNELS: [[Kernel; VECTORS]; ROWS] = kernels!(kernel: 1 2 3 4 5 6 7 8 9 10 11 12);
-static OUTER: [[KernelOuter; VECTORS]; ROWS] = kernels!(outer: 1 2 3 4 5 6 7 8 9 10 11 12);
-
-microkernels!(
-    "avx512f",
-    __m512,
-    _mm512_setzero_ps,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_add_ps,
-    _mm512_sub_ps,
-    _mm512_fmadd_ps,
-    _mm512_reduce_add_ps
-);
 
 /// By rows and vectors.
 static AT: [[KernelAt; 8]; ROWS] = at! {
@@ -139,6 +98,13 @@ static DOT: [[KernelDot; MOST]; 6] = dots! {
     1: 1 2 3 4 5 6 7 8 9 10 11 12; 2: 1 2 3 4 5 6 7 8 9 10 11 12; 3: 1 2 3 4 5 6 7 8; 4: 1 2 3 4 5 6; 5: 1 2 3 4;
     6: 1 2 3 4;
 };
+
+/// One of the floats of a step's rows, in all lanes.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn spread(a: &[f32; ROWS], i: usize) -> __m512 {
+    _mm512_set1_ps(a[i])
+}
 
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]

@@ -7,11 +7,13 @@ mod avx2;
 mod avx512;
 mod block;
 mod foreign;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod wide;
 mod words;
 
@@ -37,6 +39,8 @@ pub(super) enum Path {
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
 }
 
 /// Work that is compiled once for each instruction set, see [`Path::run`].
@@ -64,7 +68,9 @@ impl Path {
             avx512::Avx512::new().map(Self::Avx512),
             avx2::Avx2::new().map(Self::Avx2),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let own = [neon::Neon::new().map(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let own: [Option<Self>; 0] = [];
         own.into_iter().flatten().chain([Self::PORTABLE])
     }
@@ -77,6 +83,8 @@ impl Path {
             Self::Avx2(tile) => tile.run(job),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(tile) => tile.run(job),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(tile) => tile.run(job),
         }
     }
 

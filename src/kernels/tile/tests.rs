@@ -196,3 +196,9 @@ fn a_vector_beyond_the_field_is_refused() {
     let own = Path::all().find(|path| !matches!(path, Path::Portable(_)));
     own.expect("beyond the field: no tile to ask").run(Beyond);
 }
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn arm_has_neon() {
+    assert!(matches!(Path::best(), Path::Neon(_)));
+}

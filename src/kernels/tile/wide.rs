@@ -1,13 +1,9 @@
-//! What AVX-512 and AVX2 have in common: the microkernels, written once for vectors of any width.
+//! What all instruction sets with wide registers have in common: the microkernels, written once for vectors of any width.
 //!
-//! The file that uses these has ROWS, LANES, VECTORS, COLS and SUMS, the tables KERNELS, AT, OUTER and DOT, and functions
-//! `put` and `pack` of its own where vectors differ by more than their width.
+//! The file that uses these has ROWS, LANES, VECTORS (two), COLS and SUMS, the tables AT and DOT, and functions of its own
+//! where vectors differ by more than their width: `put`, `turn` and `spread`, a vector of one float of a step's rows.
 
-/// Tables by rows, of one and two vectors.
-macro_rules! kernels {
-    ($kernel:ident: $($rows:literal)*) => { [$([$kernel::<$rows, 1>, $kernel::<$rows, 2>]),*] };
-}
-
+/// A table by rows and vectors.
 macro_rules! at {
     ($($rows:literal: $($vectors:literal)*;)*) => {{
         let mut table: [[KernelAt; 8]; ROWS] = [[too_many; 8]; ROWS];
@@ -16,6 +12,7 @@ macro_rules! at {
     }};
 }
 
+/// A table by rows and taps.
 macro_rules! dots {
     ($($rows:literal: $($taps:literal)*;)*) => {{
         let mut table: [[KernelDot; MOST]; 6] = [[too_many_dots; MOST]; 6];
@@ -24,154 +21,180 @@ macro_rules! dots {
     }};
 }
 
-/// The methods of [`super::Tile`] that only differ in their instructions.
-macro_rules! methods {
-    ($features:literal, $vector:ident, $zero:ident, $all:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
-     $multiply_add:ident, $reduce:ident) => {
-        type V = $vector;
+/// A tile: [`super::Tile`] for `$name`, and the microkernels behind it. `own` are methods written for it alone.
+macro_rules! tile {
+    (
+        impl $name:ident with $features:literal:
+        $vector:ident, $zero:ident, $all:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $multiply_add:ident,
+        $reduce:ident;
+        rows $($rows:literal)*;
+        words $words:ident;
+        own { $($own:tt)* }
+    ) => {
+        impl Tile for $name {
+            const ROWS: usize = ROWS;
+            const LANES: usize = LANES;
+            const COLS: usize = COLS;
+            const SUMS: usize = SUMS;
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "vectors are loaded through pointers")]
-        fn load(self, from: &[f32]) -> $vector {
-            let from = &from[..LANES];
-            // SAFETY: the slice has the size of the vector, and `self` proves the features.
-            unsafe { $load(from.as_ptr()) }
-        }
+            type V = $vector;
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "vectors are stored through pointers")]
-        fn store(self, v: $vector, to: &mut [f32]) {
-            let to = &mut to[..LANES];
-            // SAFETY: the slice has the size of the vector, and `self` proves the features.
-            unsafe { $store(to.as_mut_ptr(), v) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "vectors are loaded through pointers")]
+            fn load(self, from: &[f32]) -> $vector {
+                let from = &from[..LANES];
+                // SAFETY: the slice has the size of the vector, and `self` proves the features.
+                unsafe { $load(from.as_ptr()) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "an instruction of this set")]
-        fn add(self, a: $vector, b: $vector) -> $vector {
-            // SAFETY: `self` exists only where the processor has the features.
-            unsafe { $add(a, b) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "vectors are stored through pointers")]
+            fn store(self, v: $vector, to: &mut [f32]) {
+                let to = &mut to[..LANES];
+                // SAFETY: the slice has the size of the vector, and `self` proves the features.
+                unsafe { $store(to.as_mut_ptr(), v) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "an instruction of this set")]
-        fn sub(self, a: $vector, b: $vector) -> $vector {
-            // SAFETY: `self` exists only where the processor has the features.
-            unsafe { $sub(a, b) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "an instruction of this set")]
+            fn add(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: `self` exists only where the processor has the features.
+                unsafe { $add(a, b) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "an instruction of this set")]
-        fn scale_add(self, f: f32, a: $vector, b: $vector) -> $vector {
-            // SAFETY: `self` exists only where the processor has the features.
-            unsafe { $multiply_add($all(f), a, b) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "an instruction of this set")]
+            fn sub(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: `self` exists only where the processor has the features.
+                unsafe { $sub(a, b) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn multiply(
-            self,
-            (rows, vectors, k): (usize, usize, usize),
-            a: &[f32],
-            b: &[f32],
-            ldb: usize,
-            out: &mut [f32; TILE],
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { KERNELS[rows - 1][vectors - 1](k, a, b, ldb, out) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "an instruction of this set")]
+            fn scale_add(self, f: f32, a: $vector, b: $vector) -> $vector {
+                // SAFETY: `self` exists only where the processor has the features.
+                unsafe { $multiply_add($all(f), a, b) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn multiply_at(
-            self,
-            rows: usize,
-            a: &[f32],
-            b: &[f32],
-            bases: &[usize],
-            taps: Taps<'_>,
-            out: &mut [f32; TILE],
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { AT[rows - 1][bases.len() - 1](a, b, bases, taps, out) }
-        }
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn multiply(
+                self,
+                (rows, vectors, k): (usize, usize, usize),
+                a: &[f32],
+                b: &[f32],
+                ldb: usize,
+                out: &mut [f32; TILE],
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { KERNELS[rows - 1][vectors - 1](k, a, b, ldb, out) }
+            }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn pack_at(
-            self,
-            b: &[f32],
-            bases: &[usize],
-            taps: Taps<'_>,
-            to: &mut [f32],
-            stride: usize,
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe {
-                match *bases {
-                    [base] => pack([base], b, taps, to, stride),
-                    [one, two] => pack([one, two], b, taps, to, stride),
-                    _ => panic!("one or two vectors are packed at a time"),
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn multiply_at(
+                self,
+                rows: usize,
+                a: &[f32],
+                b: &[f32],
+                bases: &[usize],
+                taps: Taps<'_>,
+                out: &mut [f32; TILE],
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { AT[rows - 1][bases.len() - 1](a, b, bases, taps, out) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn pack_at(
+                self,
+                b: &[f32],
+                bases: &[usize],
+                taps: Taps<'_>,
+                to: &mut [f32],
+                stride: usize,
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe {
+                    match *bases {
+                        [base] => pack([base], b, taps, to, stride),
+                        [one, two] => pack([one, two], b, taps, to, stride),
+                        _ => panic!("one or two vectors are packed at a time"),
+                    }
                 }
             }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn outer_at(
+                self,
+                (len, vectors): (usize, usize),
+                a: &[f32],
+                bases: &[usize],
+                taps: Taps<'_>,
+                b: &[f32],
+                out: &mut [f32; TILE],
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { OUTER[taps.offsets.len() - 1][vectors - 1](len, a, bases, taps, b, out) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn dot_at(self, dims: Dots, a: &[f32], b: &[f32], taps: Taps<'_>, out: &mut [f32; TILE]) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { DOT[dims.rows - 1][taps.offsets.len() - 1](dims, a, b, taps, out) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn put(
+                self,
+                from: &[f32],
+                lane: usize,
+                to: &mut [f32],
+                residual: Option<&[f32]>,
+                end: Finish,
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { put(from, lane, to, residual, end) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn turn(
+                self,
+                from: &[f32],
+                ld: usize,
+                dims: (usize, usize),
+                to: &mut [f32],
+                stride: usize,
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { turn(from, ld, dims, to, stride) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn multiply_words(
+                self,
+                kind: Kind,
+                dims: (usize, usize),
+                words: (&[u32], &[u32]),
+                out: &mut [u32; TILE],
+            ) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { words::$words::Table::best().multiply(kind, dims, words, out) }
+            }
+
+            $($own)*
         }
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn outer_at(
-            self,
-            (len, vectors): (usize, usize),
-            a: &[f32],
-            bases: &[usize],
-            taps: Taps<'_>,
-            b: &[f32],
-            out: &mut [f32; TILE],
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { OUTER[taps.offsets.len() - 1][vectors - 1](len, a, bases, taps, b, out) }
-        }
+        /// By rows and vectors.
+        static KERNELS: [[Kernel; VECTORS]; ROWS] = [$([kernel::<$rows, 1>, kernel::<$rows, 2>]),*];
+        static OUTER: [[KernelOuter; VECTORS]; ROWS] = [$([outer::<$rows, 1>, outer::<$rows, 2>]),*];
 
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn dot_at(self, dims: Dots, a: &[f32], b: &[f32], taps: Taps<'_>, out: &mut [f32; TILE]) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { DOT[dims.rows - 1][taps.offsets.len() - 1](dims, a, b, taps, out) }
-        }
-
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn put(
-            self,
-            from: &[f32],
-            lane: usize,
-            to: &mut [f32],
-            residual: Option<&[f32]>,
-            end: Finish,
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { put(from, lane, to, residual, end) }
-        }
-
-        #[inline(always)]
-        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-        fn turn(
-            self,
-            from: &[f32],
-            ld: usize,
-            dims: (usize, usize),
-            to: &mut [f32],
-            stride: usize,
-        ) {
-            // SAFETY: `self` exists only where the processor has these features.
-            unsafe { turn(from, ld, dims, to, stride) }
-        }
-    };
-}
-
-/// The microkernels.
-macro_rules! microkernels {
-    ($features:literal, $vector:ident, $zero:ident, $all:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
-     $multiply_add:ident, $reduce:ident) => {
         type Kernel = unsafe fn(usize, &[f32], &[f32], usize, &mut [f32; TILE]);
         type KernelAt = unsafe fn(&[f32], &[f32], &[usize], Taps<'_>, &mut [f32; TILE]);
         type KernelOuter = unsafe fn(usize, &[f32], &[usize], Taps<'_>, &[f32], &mut [f32; TILE]);
@@ -203,7 +226,7 @@ macro_rules! microkernels {
                     row[v] = load(&b[v]);
                 }
                 for i in 0..R {
-                    let a = $all(a[i]);
+                    let a = spread(a, i);
                     for v in 0..V {
                         sums[i][v] = $multiply_add(a, row[v], sums[i][v]);
                     }
@@ -234,15 +257,30 @@ macro_rules! microkernels {
             let (steps, _) = a.as_chunks::<ROWS>();
             let mut sums = [[$zero(); V]; R];
             for (a, &tap) in steps[..taps.offsets.len()].iter().zip(taps.offsets) {
-                let mut row = [$zero(); V];
-                for v in 0..V {
-                    // SAFETY: base + reach + LANES is inside `b` by the assert, and no tap is above the reach.
-                    row[v] = unsafe { $load(b.as_ptr().add(bases[v] + tap)) };
-                }
-                for i in 0..R {
-                    let a = $all(a[i]);
+                // SAFETY: base + reach + LANES is inside `b` by the assert, and no tap is above the reach.
+                let vector = |v: usize| unsafe { $load(b.as_ptr().add(bases[v] + tap)) };
+                // Whichever are fewer wait in registers for the others.
+                if R < V {
+                    let mut column = [$zero(); R];
+                    for i in 0..R {
+                        column[i] = spread(a, i);
+                    }
                     for v in 0..V {
-                        sums[i][v] = $multiply_add(a, row[v], sums[i][v]);
+                        let b = vector(v);
+                        for i in 0..R {
+                            sums[i][v] = $multiply_add(column[i], b, sums[i][v]);
+                        }
+                    }
+                } else {
+                    let mut row = [$zero(); V];
+                    for v in 0..V {
+                        row[v] = vector(v);
+                    }
+                    for i in 0..R {
+                        let a = spread(a, i);
+                        for v in 0..V {
+                            sums[i][v] = $multiply_add(a, row[v], sums[i][v]);
+                        }
                     }
                 }
             }
@@ -382,4 +420,4 @@ macro_rules! microkernels {
     };
 }
 
-pub(super) use {at, dots, kernels, methods, microkernels};
+pub(super) use {at, dots, tile};

@@ -2,73 +2,25 @@
 
 use std::{arch::x86_64::*, sync::OnceLock};
 
-use super::{super::TILE, Kind};
+use super::{super::TILE, Kind, wide::words};
 
 const ROWS: usize = 12;
 const LANES: usize = 16;
 const VECTORS: usize = 2;
 const COLS: usize = VECTORS * LANES;
 
-type Kernel = unsafe fn(&[u32], &[u32], &mut [u32; TILE]);
-/// By rows and vectors.
-type Kernels = [[Kernel; VECTORS]; ROWS];
-
-/// A kernel that adds words by a function.
-macro_rules! kernel {
-    ($name:ident, $step:ident, $features:literal) => {
-        #[target_feature(enable = $features)]
-        fn $name<const R: usize, const V: usize>(a: &[u32], b: &[u32], out: &mut [u32; TILE]) {
-            let mut sums = [[_mm512_setzero_si512(); V]; R];
-            let steps = a.as_chunks::<ROWS>().0.iter();
-            for (a, b) in steps.zip(b.as_chunks::<COLS>().0) {
-                let (b, _) = b.as_chunks::<LANES>();
-                let mut row = [_mm512_setzero_si512(); V];
-                for v in 0..V {
-                    row[v] = load(&b[v]);
-                }
-                for i in 0..R {
-                    let a = _mm512_set1_epi32(a[i] as i32);
-                    for v in 0..V {
-                        sums[i][v] = $step(sums[i][v], a, row[v]);
-                    }
-                }
-            }
-            let (out, _) = out.as_chunks_mut::<LANES>();
-            for i in 0..R {
-                for v in 0..V {
-                    store(&mut out[i * VECTORS + v], sums[i][v]);
-                }
-            }
-        }
-    };
-}
-
-macro_rules! kernels {
-    ($kernel:ident) => { kernels!($kernel: 1 2 3 4 5 6 7 8 9 10 11 12) };
-    ($kernel:ident: $($rows:literal)*) => { [$([$kernel::<$rows, 1>, $kernel::<$rows, 2>]),*] };
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-#[allow(unsafe_code, reason = "vectors are loaded through pointers")]
-fn load(from: &[u32; LANES]) -> __m512i {
-    // SAFETY: the array has the size of the vector; alignment is not needed.
-    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-#[allow(unsafe_code, reason = "vectors are stored through pointers")]
-fn store(to: &mut [u32; LANES], vector: __m512i) {
-    // SAFETY: the array has the size of the vector; alignment is not needed.
-    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), vector) }
-}
-
-/// The kernels of each kind.
-pub(in crate::kernels::tile) struct Table {
-    bf16: Kernels,
-    signed_a: Kernels,
-    signed_b: Kernels,
+words! {
+    with _mm512_set1_epi32, _mm512_loadu_si512, _mm512_storeu_si512;
+    rows (1 2 3 4 5 6 7 8 9 10 11 12);
+    steps {
+        shifted = shift with "avx512f";
+        widened_a = widen with "avx512f,avx512bw";
+        widened_b = widen_b with "avx512f,avx512bw";
+        dpbf16 = dot_bf16 with "avx512f,avx512bf16";
+        dpbusd_a = dot_a with "avx512f,avx512vnni";
+        dpbusd_b = dot_b with "avx512f,avx512vnni";
+    }
+    plain { shifted, widened_a, widened_b }
 }
 
 impl Table {
@@ -78,45 +30,16 @@ impl Table {
         BEST.get_or_init(|| {
             let mut best = PLAIN;
             if is_x86_feature_detected!("avx512bf16") {
-                best.bf16 = kernels!(dpbf16);
+                best.bf16 = dpbf16::ALL;
             }
             if is_x86_feature_detected!("avx512vnni") {
-                best.signed_a = kernels!(dpbusd_a);
-                best.signed_b = kernels!(dpbusd_b);
+                best.signed_a = dpbusd_a::ALL;
+                best.signed_b = dpbusd_b::ALL;
             }
             best
         })
     }
-
-    /// Sums over as many steps as both slices hold.
-    ///
-    /// # Safety
-    /// The processor must have AVX-512F and BW.
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the way into code for one instruction set")]
-    pub(in crate::kernels::tile) unsafe fn multiply(
-        &self,
-        kind: Kind,
-        (rows, vectors): (usize, usize),
-        (a, b): (&[u32], &[u32]),
-        out: &mut [u32; TILE],
-    ) {
-        let kernels = match kind {
-            Kind::Bf16 => &self.bf16,
-            Kind::SignedA => &self.signed_a,
-            Kind::SignedB => &self.signed_b,
-        };
-        // SAFETY: the caller's promise; `best` lists what needs more only where the processor has it.
-        unsafe { kernels[rows - 1][vectors - 1](a, b, out) }
-    }
 }
-
-/// Without instructions made for it.
-pub(super) const PLAIN: Table = Table {
-    bf16: kernels!(shifted),
-    signed_a: kernels!(widened_a),
-    signed_b: kernels!(widened_b),
-};
 
 /// Halves as floats of their own: exact.
 #[target_feature(enable = "avx512f")]
@@ -128,7 +51,6 @@ fn shift(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
     let sum = _mm512_fmadd_ps(upper(a), upper(b), _mm512_castsi512_ps(sum));
     _mm512_castps_si512(_mm512_fmadd_ps(lower(a), lower(b), sum))
 }
-kernel!(shifted, shift, "avx512f");
 
 /// Even bytes and odd ones as numbers of 16 bits: their products and sums of two fit into 32.
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -148,8 +70,6 @@ fn widen(sum: __m512i, signed: __m512i, unsigned: __m512i) -> __m512i {
 fn widen_b(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
     widen(sum, signed, unsigned)
 }
-kernel!(widened_a, widen, "avx512f,avx512bw");
-kernel!(widened_b, widen_b, "avx512f,avx512bw");
 
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
@@ -159,7 +79,6 @@ fn dot_bf16(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
     let [a, b] = unsafe { std::mem::transmute::<[__m512i; 2], [__m512bh; 2]>([a, b]) };
     _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), a, b))
 }
-kernel!(dpbf16, dot_bf16, "avx512f,avx512bf16");
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
@@ -172,5 +91,3 @@ fn dot_a(sum: __m512i, signed: __m512i, unsigned: __m512i) -> __m512i {
 fn dot_b(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
     _mm512_dpbusd_epi32(sum, unsigned, signed)
 }
-kernel!(dpbusd_a, dot_a, "avx512f,avx512vnni");
-kernel!(dpbusd_b, dot_b, "avx512f,avx512vnni");
