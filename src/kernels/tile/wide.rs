@@ -1,7 +1,7 @@
 //! What AVX-512 and AVX2 have in common: the microkernels, written once for vectors of any width.
 //!
 //! The file that uses these has ROWS, LANES, VECTORS, COLS and SUMS, the tables KERNELS, AT, OUTER and DOT, and functions
-//! `put` and `pack` of its own where vectors differ by more than their width.
+//! `put`, `slope_of`, `load_part` and `store_part` of its own where vectors differ by more than their width.
 
 /// Tables by rows, of one and two vectors.
 macro_rules! kernels {
@@ -44,6 +44,34 @@ macro_rules! methods {
             let to = &mut to[..LANES];
             // SAFETY: the slice has the size of the vector, and `self` proves the features.
             unsafe { $store(to.as_mut_ptr(), v) }
+        }
+
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+        fn load_part(self, from: &[f32]) -> $vector {
+            // SAFETY: `self` exists only where the processor has these features.
+            unsafe { load_part(from) }
+        }
+
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+        fn store_part(self, v: $vector, to: &mut [f32]) {
+            // SAFETY: `self` exists only where the processor has these features.
+            unsafe { store_part(v, to) }
+        }
+
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "an instruction of this set")]
+        fn all(self, f: f32) -> $vector {
+            // SAFETY: `self` exists only where the processor has the features.
+            unsafe { $all(f) }
+        }
+
+        #[inline(always)]
+        #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+        fn slope(self, v: $vector, slope: f32) -> $vector {
+            // SAFETY: `self` exists only where the processor has these features.
+            unsafe { slope_of(v, slope) }
         }
 
         #[inline(always)]
