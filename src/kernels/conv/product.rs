@@ -107,7 +107,13 @@ impl Product<'_, '_> {
     #[inline(always)]
     pub(super) fn vector(&self, i: usize) -> (usize, usize, usize) {
         let count = self.vectors.len();
-        let (image, vector) = (i / count, self.vectors.start + i % count);
+        // Mostly there is one image, and a division takes as long as many products.
+        let (image, i) = if self.out.len() == 1 {
+            (0, i)
+        } else {
+            (i / count, i % count)
+        };
+        let vector = self.vectors.start + i;
         (
             image,
             vector,
@@ -224,7 +230,24 @@ impl Product<'_, '_> {
         let end = self.end;
         let residual = end.residual.filter(|_| last);
         let residual = residual.map(|(r, whole)| &r[image * whole..]);
-        for &Run { lane, len, to } in self.sum.runs_of(vector) {
+        let runs = self.sum.runs_of(vector);
+        if let (1, &[Run { lane: 0, len, to }]) = (self.sum.step, runs) {
+            let bias = end.bias.filter(|_| last).map(|bias| &bias[rows.clone()]);
+            let mut finish = Finish {
+                add: !first || end.add,
+                bias: 0.0,
+                slope: if last { end.slope } else { 1.0 },
+            };
+            let (above, start, ldc) = (block.rows.start, to - block.cols.start, block.ldc());
+            for (i, row) in rows.enumerate() {
+                finish.bias = bias.map_or(0.0, |bias| bias[i]);
+                let residual = residual.map(|r| &r[row * ldc + to..][..len]);
+                let y = &mut block.row(row - above)[start..start + len];
+                tile.finish(tile.load(&sums[i * distance..]), y, residual, finish);
+            }
+            return;
+        }
+        for &Run { lane, len, to } in runs {
             for (i, row) in rows.clone().enumerate() {
                 let finish = Finish {
                     add: !first || end.add,
