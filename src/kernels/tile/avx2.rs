@@ -69,6 +69,9 @@ impl Tile for Avx2 {
     }
 }
 
+/// Floats of packed rows that are asked for ahead of their step: weights often come from memory.
+const AHEAD: usize = 512;
+
 /// By rows and vectors.
 static KERNELS: [[Kernel; VECTORS]; ROWS] = kernels!(kernel: 1 2 3 4 5 6);
 static OUTER: [[KernelOuter; VECTORS]; ROWS] = kernels!(outer: 1 2 3 4 5 6);
