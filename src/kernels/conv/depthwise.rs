@@ -147,6 +147,10 @@ impl Three {
     }
 
     #[inline(always)]
+    #[allow(
+        clippy::needless_range_loop,
+        reason = "counted loops are unrolled, so that the sums stay in registers"
+    )]
     fn sums<T: Tile, const S: usize>(
         &self,
         tile: T,

@@ -215,7 +215,6 @@ macro_rules! microkernels {
         }
 
         #[target_feature(enable = $features)]
-        #[allow(unsafe_code, reason = "a hint takes a pointer")]
         fn kernel<const R: usize, const V: usize>(
             k: usize,
             a: &[f32],
@@ -226,8 +225,7 @@ macro_rules! microkernels {
             let mut sums = [[$zero(); V]; R];
             let (steps, _) = a.as_chunks::<ROWS>();
             for (p, a) in steps[..k].iter().enumerate() {
-                // SAFETY: a hint reads nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD).cast()) };
+                _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD).cast());
                 let (b, _) = b[p * ldb..][..V * LANES].as_chunks::<LANES>();
                 let mut row = [$zero(); V];
                 for v in 0..V {
