@@ -196,7 +196,7 @@ mod tests {
         let all = outputs();
         let name = |metric| choose(&all, metric).unwrap().blob;
         assert_eq!(name(None), "accuracy");
-        assert_eq!(choose(&all, None).unwrap().value, 0.8);
+        assert!((choose(&all, None).unwrap().value - 0.8).abs() < 1e-6);
         assert_eq!(name(Some("loss")), "loss");
         assert_eq!(choose(&all[..1], None).unwrap().blob, "loss");
         let error = choose(&all, Some("acc")).err().unwrap();

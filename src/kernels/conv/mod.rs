@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use smallvec::SmallVec;
 
+use depthwise::Three;
 use field::Field;
 pub use geometry::{ConvParams, ConvShape, Dims};
 use product::{End, Product};
@@ -578,14 +579,30 @@ impl Job for Units<'_, '_> {
     fn run<T: Tile>(self, tile: T) {
         let Units { task, first, x, y } = self;
         let (sum, groups) = (task.sum, task.conv.shape.groups);
+        let pairs = x
+            .chunks_exact(task.x_group)
+            .zip(y.chunks_exact_mut(task.y_group));
+        let three = if depthwise::fits(sum) {
+            Three::new(&task.conv.shape, T::LANES)
+        } else {
+            None
+        };
+        if let Some(three) = three {
+            let mut room = Scratch::take(three.len());
+            let lines = &mut room.floats()[..three.len()];
+            lines.fill(0.0);
+            for (i, (x, y)) in pairs.enumerate() {
+                let (image, group) = ((first + i) / groups, (first + i) % groups);
+                let (weights, end) = (task.weights(group), task.end(image, group));
+                three.forward(tile, weights, x, lines, end, y);
+            }
+            return;
+        }
         let len = sum
             .field
             .as_ref()
             .map_or(0, |layout| layout.len(sum.channels));
         let mut room = Scratch::take(len);
-        let pairs = x
-            .chunks_exact(task.x_group)
-            .zip(y.chunks_exact_mut(task.y_group));
         for (i, (x, y)) in pairs.enumerate() {
             let field = match &sum.field {
                 None => x,

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::sum::{Run, Sum};
 use crate::kernels::{
     scratch::Scratch,
-    tile::{Block, Finish, Job, Path, TILE, Taps, Tile, even_parts},
+    tile::{Block, Finish, Job, MOST_LANES, Path, TILE, Taps, Tile, even_parts},
 };
 
 /// Steps of a sum that are added up before they go to memory.
@@ -16,6 +16,10 @@ const DEPTH: usize = 512;
 const COLUMNS: usize = 1 << 16;
 /// Panels of weights up to which the field is read where it lies: packing it would cost more than it saves.
 const IN_PLACE: usize = 2;
+/// Outputs of a vector up to which they are summed one by one, their rows side by side in vectors.
+const NARROW: usize = 4;
+/// Panels whose rows are summed together then, so that a sum need not wait for itself.
+const ABREAST: usize = 4;
 /// Steps up to which a tile is done before a hint about its outputs has helped.
 const SHORT: usize = 64;
 
@@ -107,7 +111,13 @@ impl Product<'_, '_> {
     #[inline(always)]
     pub(super) fn vector(&self, i: usize) -> (usize, usize, usize) {
         let count = self.vectors.len();
-        let (image, vector) = (i / count, self.vectors.start + i % count);
+        // Mostly there is one image, and a division takes as long as many products.
+        let (image, i) = if self.out.len() == 1 {
+            (0, i)
+        } else {
+            (i / count, i % count)
+        };
+        let vector = self.vectors.start + i;
         (
             image,
             vector,
@@ -177,10 +187,13 @@ impl Product<'_, '_> {
                     }
                     tile.pack_at(self.field, &bases[..width], taps, to, T::COLS);
                 }
+                // The image's last vector may hold next to nothing.
+                let wide =
+                    chunk.start..chunk.end - usize::from(self.narrow(chunk.end - 1).is_some());
                 for i in self.panels.clone() {
                     let rows = i * each..self.sum.rows.min((i + 1) * each);
-                    for (v, b) in chunk.clone().step_by(pair).zip(packed.chunks_exact(size)) {
-                        let width = pair.min(chunk.end - v);
+                    for (v, b) in wide.clone().step_by(pair).zip(packed.chunks_exact(size)) {
+                        let width = pair.min(wide.end - v);
                         if k > SHORT {
                             (v..v + width).for_each(|v| self.prefetch(v, rows.clone()));
                         }
@@ -193,6 +206,100 @@ impl Product<'_, '_> {
                         }
                     }
                 }
+                if let Some(run) = self.narrow(chunk.end - 1) {
+                    let at = chunk.len() - 1;
+                    let b = &packed[at / pair * size + at % pair * T::LANES + run.lane..];
+                    let ends = (p == 0, part.end == steps);
+                    match run.len {
+                        1 => self.columns::<T, 1>(tile, part, b, (chunk.end - 1, run), ends),
+                        2 => self.columns::<T, 2>(tile, part, b, (chunk.end - 1, run), ends),
+                        3 => self.columns::<T, 3>(tile, part, b, (chunk.end - 1, run), ends),
+                        _ => self.columns::<T, NARROW>(tile, part, b, (chunk.end - 1, run), ends),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The run of a vector that has few outputs, in neighbouring lanes.
+    #[inline(always)]
+    fn narrow(&self, vector: usize) -> Option<Run> {
+        match self.sum.runs_of(self.vector(vector).1) {
+            &[run] if run.len <= NARROW && self.panels.len() >= ABREAST => Some(run),
+            _ => None,
+        }
+    }
+
+    /// The sums of all panels for N neighbouring outputs: `b` holds their factors, COLS apart.
+    #[inline(always)]
+    fn columns<T: Tile, const N: usize>(
+        &mut self,
+        tile: T,
+        part: Range<usize>,
+        b: &[f32],
+        (vector, run): (usize, Run),
+        (first, last): (bool, bool),
+    ) {
+        let each = panel_rows(self.sum.rows, T::ROWS);
+        let len = T::ROWS * self.sum.taps.len();
+        let mut out = [[0.0; MOST_LANES]; N];
+        for panel in self.panels.clone().step_by(ABREAST) {
+            // Where there are fewer panels left, the last one is summed several times.
+            let mut starts = [0; ABREAST];
+            for (i, start) in starts.iter_mut().enumerate() {
+                *start = (panel + i).min(self.panels.end - 1) * len;
+            }
+            let mut sums = [[tile.all(0.0); N]; ABREAST];
+            for (p, b) in part.clone().zip(b.chunks(T::COLS)) {
+                let b: &[f32; N] = b.first_chunk().expect("the factors of each step");
+                for i in 0..ABREAST {
+                    let a = &self.weights[starts[i] + p * T::ROWS..];
+                    let a = if a.len() >= T::LANES {
+                        tile.load(a)
+                    } else {
+                        tile.load_part(a)
+                    };
+                    for n in 0..N {
+                        sums[i][n] = tile.scale_add(b[n], a, sums[i][n]);
+                    }
+                }
+            }
+            let panels = self.panels.len() - (panel - self.panels.start);
+            for (i, sums) in sums.iter().enumerate().take(panels) {
+                let rows = (panel + i) * each..self.sum.rows.min((panel + i + 1) * each);
+                for n in 0..N {
+                    tile.store(sums[n], &mut out[n]);
+                }
+                self.put_columns(vector, rows, run, &out, (first, last));
+            }
+        }
+    }
+
+    /// Brings sums of neighbouring outputs, one row to each lane, to their outputs.
+    fn put_columns(
+        &mut self,
+        vector: usize,
+        rows: Range<usize>,
+        run: Run,
+        sums: &[[f32; MOST_LANES]],
+        (first, last): (bool, bool),
+    ) {
+        let (image, _, _) = self.vector(vector);
+        let (end, step) = (self.end, self.sum.step);
+        let block = &mut self.out[image];
+        let residual = end.residual.filter(|_| last);
+        let residual = residual.map(|(r, whole)| &r[image * whole..]);
+        for (i, row) in rows.enumerate() {
+            let finish = Finish {
+                add: !first || end.add,
+                bias: end.bias.filter(|_| last).map_or(0.0, |bias| bias[row]),
+                slope: if last { end.slope } else { 1.0 },
+            };
+            let (above, start, ldc) = (block.rows.start, run.to - block.cols.start, block.ldc());
+            let y = &mut block.row(row - above)[start..];
+            for (n, sums) in sums.iter().enumerate() {
+                let residual = residual.map_or(0.0, |r| r[row * ldc + run.to + n * step]);
+                y[n * step] = finish.one(sums[i], y[n * step], residual);
             }
         }
     }
@@ -224,7 +331,24 @@ impl Product<'_, '_> {
         let end = self.end;
         let residual = end.residual.filter(|_| last);
         let residual = residual.map(|(r, whole)| &r[image * whole..]);
-        for &Run { lane, len, to } in self.sum.runs_of(vector) {
+        let runs = self.sum.runs_of(vector);
+        if let (1, &[Run { lane: 0, len, to }]) = (self.sum.step, runs) {
+            let bias = end.bias.filter(|_| last).map(|bias| &bias[rows.clone()]);
+            let mut finish = Finish {
+                add: !first || end.add,
+                bias: 0.0,
+                slope: if last { end.slope } else { 1.0 },
+            };
+            let (above, start, ldc) = (block.rows.start, to - block.cols.start, block.ldc());
+            for (i, row) in rows.enumerate() {
+                finish.bias = bias.map_or(0.0, |bias| bias[i]);
+                let residual = residual.map(|r| &r[row * ldc + to..][..len]);
+                let y = &mut block.row(row - above)[start..start + len];
+                tile.finish(tile.load(&sums[i * distance..]), y, residual, finish);
+            }
+            return;
+        }
+        for &Run { lane, len, to } in runs {
             for (i, row) in rows.clone().enumerate() {
                 let finish = Finish {
                     add: !first || end.add,

@@ -73,6 +73,26 @@ pub(super) fn cases() -> Vec<(&'static str, ConvShape, usize)> {
             2,
         ),
         (
+            "depthwise, lines longer than vectors",
+            shape((4, 4, 4), &[9, 37], &[3, 3], [&[1, 1], &[1, 2], &[1, 1]]),
+            2,
+        ),
+        (
+            "depthwise, stride, lines longer than vectors",
+            shape((3, 3, 3), &[12, 70], &[3, 3], [&[2, 2], &[3, 0], &[1, 1]]),
+            3,
+        ),
+        (
+            "depthwise, no padding",
+            shape((3, 3, 3), &[7, 16], &[3, 3], [&[1, 1], &[0, 0], &[1, 1]]),
+            3,
+        ),
+        (
+            "depthwise, another filter",
+            shape((3, 3, 3), &[7, 16], &[3, 5], [&[1, 2], &[0, 1], &[1, 1]]),
+            3,
+        ),
+        (
             "pointwise",
             shape((6, 7, 1), &[5, 3], &[1, 1], [&[1, 1], &[0, 0], &[1, 1]]),
             3,

@@ -45,6 +45,9 @@ tile! {
     own {}
 }
 
+/// Floats of packed rows that are asked for ahead of their step: weights often come from memory.
+const AHEAD: usize = 512;
+
 /// By rows and vectors.
 static AT: [[KernelAt; 8]; ROWS] = at! {
     1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4 5 6; 3: 1 2 3 4; 4: 1 2 3; 5: 1 2; 6: 1 2;
@@ -90,13 +93,54 @@ fn put(from: &[f32], lane: usize, to: &mut [f32], residual: Option<&[f32]>, end:
         y = _mm256_add_ps(y, unsafe { _mm256_maskload_ps(at, mask) });
     }
     if end.slope != 1.0 {
-        let zero = _mm256_setzero_ps();
-        let negative = _mm256_cmp_ps::<_CMP_NGT_UQ>(y, zero);
-        let scaled = _mm256_add_ps(_mm256_mul_ps(_mm256_set1_ps(end.slope), y), zero);
-        y = _mm256_blendv_ps(y, scaled, negative);
+        y = slope_of(y, end.slope);
     }
     // SAFETY: the mask keeps to the n lanes that lie in `to`.
     unsafe { _mm256_maskstore_ps(at, mask, y) }
+}
+
+/// [`Tile::slope`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn slope_of(y: __m256, slope: f32) -> __m256 {
+    let zero = _mm256_setzero_ps();
+    let negative = _mm256_cmp_ps::<_CMP_NGT_UQ>(y, zero);
+    let scaled = _mm256_add_ps(_mm256_mul_ps(_mm256_set1_ps(slope), y), zero);
+    _mm256_blendv_ps(y, scaled, negative)
+}
+
+/// Asks for the weights that lie AHEAD of a step's.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn ahead(a: &[f32; ROWS]) {
+    _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD).cast());
+}
+
+/// [`Tile::load_part`].
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code, reason = "parts of vectors are loaded through pointers")]
+fn load_part(from: &[f32]) -> __m256 {
+    // SAFETY: the mask keeps to the floats that lie in `from`.
+    unsafe { _mm256_maskload_ps(from.as_ptr(), part(from.len())) }
+}
+
+/// [`Tile::store_part`].
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code, reason = "parts of vectors are stored through pointers")]
+fn store_part(v: __m256, to: &mut [f32]) {
+    assert!(to.len() <= LANES);
+    // SAFETY: the mask keeps to the floats that lie in `to`.
+    unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), part(to.len()), v) }
+}
+
+/// The first `n` lanes, at most all.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn part(n: usize) -> __m256i {
+    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(n.min(LANES) as i32), lanes)
 }
 
 /// The sum of the lanes: halves, pairs, neighbours.

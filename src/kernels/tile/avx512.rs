@@ -87,6 +87,9 @@ tile! {
     }
 }
 
+/// Floats of packed rows that are asked for ahead of their step: weights often come from memory.
+const AHEAD: usize = 512;
+
 /// By rows and vectors.
 static AT: [[KernelAt; 8]; ROWS] = at! {
     1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4 5 6 7 8; 3: 1 2 3 4 5 6 7 8; 4: 1 2 3 4 5 6; 5: 1 2 3 4; 6: 1 2 3 4;
@@ -131,13 +134,54 @@ fn put(from: &[f32], lane: usize, to: &mut [f32], residual: Option<&[f32]>, end:
         y = _mm512_add_ps(y, unsafe { _mm512_maskz_loadu_ps(mask, at) });
     }
     if end.slope != 1.0 {
-        let zero = _mm512_setzero_ps();
-        let negative = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(y, zero);
-        let scaled = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(end.slope), y), zero);
-        y = _mm512_mask_blend_ps(negative, y, scaled);
+        y = slope_of(y, end.slope);
     }
     // SAFETY: the mask keeps to the n lanes that lie in `to`.
     unsafe { _mm512_mask_storeu_ps(at, mask, y) }
+}
+
+/// [`Tile::slope`].
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn slope_of(y: __m512, slope: f32) -> __m512 {
+    let zero = _mm512_setzero_ps();
+    let negative = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(y, zero);
+    let scaled = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(slope), y), zero);
+    _mm512_mask_blend_ps(negative, y, scaled)
+}
+
+/// Asks for the weights that lie AHEAD of a step's.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn ahead(a: &[f32; ROWS]) {
+    _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD).cast());
+}
+
+/// [`Tile::load_part`].
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code, reason = "parts of vectors are loaded through pointers")]
+fn load_part(from: &[f32]) -> __m512 {
+    let mask = part(from.len());
+    // SAFETY: the mask keeps to the floats that lie in `from`.
+    unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr()) }
+}
+
+/// [`Tile::store_part`].
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code, reason = "parts of vectors are stored through pointers")]
+fn store_part(v: __m512, to: &mut [f32]) {
+    assert!(to.len() <= LANES);
+    let mask = part(to.len());
+    // SAFETY: the mask keeps to the floats that lie in `to`.
+    unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask, v) }
+}
+
+/// The first `n` lanes, at most all.
+#[inline]
+fn part(n: usize) -> __mmask16 {
+    ((1u32 << n.min(LANES)) - 1) as __mmask16
 }
 
 /// Even and odd elements of two vectors in a row.

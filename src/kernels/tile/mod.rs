@@ -247,6 +247,18 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// Writes the first LANES floats.
     fn store(self, v: Self::V, to: &mut [f32]);
 
+    /// The first floats of a vector where there are fewer than LANES, and zeros.
+    fn load_part(self, from: &[f32]) -> Self::V;
+
+    /// Writes the first floats, at most LANES: as many as there is room for.
+    fn store_part(self, v: Self::V, to: &mut [f32]);
+
+    /// f in each lane.
+    fn all(self, f: f32) -> Self::V;
+
+    /// v where v > 0, else slope · v, as [`Finish`] has it.
+    fn slope(self, v: Self::V, slope: f32) -> Self::V;
+
     /// a + b.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
 
@@ -295,6 +307,41 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// to\[i\] = act(.. + from\[lane + i\] + ..), see [`Finish`]. `residual` has the length of `to`, and lane + that length
     /// is at most LANES.
     fn put(self, from: &[f32], lane: usize, to: &mut [f32], residual: Option<&[f32]>, end: Finish);
+
+    /// [`Tile::put`] of a vector at hand, from its first lane on; `to` may have fewer floats.
+    #[inline(always)]
+    fn finish(self, v: Self::V, to: &mut [f32], residual: Option<&[f32]>, end: Finish) {
+        if to.len() == Self::LANES {
+            let old = end.add.then(|| self.load(to));
+            let residual = residual.map(|r| self.load(r));
+            let y = self.finished(v, old, residual, end);
+            self.store(y, to);
+        } else {
+            let old = end.add.then(|| self.load_part(to));
+            let residual = residual.map(|r| self.load_part(&r[..to.len()]));
+            let y = self.finished(v, old, residual, end);
+            self.store_part(y, to);
+        }
+    }
+
+    /// [`Finish::one`] of every lane.
+    #[inline(always)]
+    fn finished(
+        self,
+        sum: Self::V,
+        old: Option<Self::V>,
+        residual: Option<Self::V>,
+        end: Finish,
+    ) -> Self::V {
+        let sum = old.map_or(sum, |old| self.add(old, sum));
+        let y = self.add(sum, self.all(end.bias));
+        let y = residual.map_or(y, |r| self.add(y, r));
+        if end.slope == 1.0 {
+            y
+        } else {
+            self.slope(y, end.slope)
+        }
+    }
 
     /// to\[p · stride + i\] = from\[i · ld + p\] for all p below `len` and i below `rows`, at most 8; the other i of 8 get
     /// any value.

@@ -157,12 +157,43 @@ fn finished(
         y = vaddq_f32(y, residual);
     }
     if end.slope != 1.0 {
-        let positive = vcgtq_f32(y, zero());
-        let scaled = vaddq_f32(vmulq_n_f32(y, end.slope), zero());
-        y = vbslq_f32(positive, y, scaled);
+        y = slope_of(y, end.slope);
     }
     y
 }
+
+/// [`Tile::slope`].
+#[target_feature(enable = "neon")]
+#[inline]
+fn slope_of(y: float32x4_t, slope: f32) -> float32x4_t {
+    let positive = vcgtq_f32(y, zero());
+    let scaled = vaddq_f32(vmulq_n_f32(y, slope), zero());
+    vbslq_f32(positive, y, scaled)
+}
+
+/// [`Tile::load_part`].
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_part(from: &[f32]) -> float32x4_t {
+    let n = from.len().min(LANES);
+    let mut four = [0.0; LANES];
+    four[..n].copy_from_slice(&from[..n]);
+    load(&four)
+}
+
+/// [`Tile::store_part`].
+#[target_feature(enable = "neon")]
+#[inline]
+fn store_part(v: float32x4_t, to: &mut [f32]) {
+    let mut four = [0.0; LANES];
+    store(&mut four, v);
+    let n = to.len();
+    to.copy_from_slice(&four[..n]);
+}
+
+/// The stable library has no request for memory that is used later.
+#[inline]
+fn ahead(_: &[f32; ROWS]) {}
 
 /// [`Tile::turn`], four steps of k at a time.
 #[target_feature(enable = "neon")]

@@ -27,6 +27,22 @@ impl Tile for Portable {
         to[..LANES].copy_from_slice(&v);
     }
 
+    fn load_part(self, from: &[f32]) -> [f32; LANES] {
+        std::array::from_fn(|l| from.get(l).copied().unwrap_or(0.0))
+    }
+
+    fn store_part(self, v: [f32; LANES], to: &mut [f32]) {
+        to.copy_from_slice(&v[..to.len()]);
+    }
+
+    fn all(self, f: f32) -> [f32; LANES] {
+        [f; LANES]
+    }
+
+    fn slope(self, v: [f32; LANES], slope: f32) -> [f32; LANES] {
+        v.map(|y| if y > 0.0 { y } else { slope * y + 0.0 })
+    }
+
     fn add(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
         std::array::from_fn(|l| a[l] + b[l])
     }

@@ -113,6 +113,11 @@ fn put<T: Tile>(tile: T) {
                         want[i + 1] = end.one(from[lane + i], before[i + 1], residual);
                     }
                     assert_close(&got, &want, 1e-6, "put");
+                    if lane == 0 {
+                        let mut got = before.clone();
+                        tile.finish(tile.load(&from), &mut got[1..=len], residual, end);
+                        assert_close(&got, &want, 1e-6, "finish");
+                    }
                 }
             }
         }

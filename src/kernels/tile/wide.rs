@@ -1,7 +1,8 @@
 //! What all instruction sets with wide registers have in common: the microkernels, written once for vectors of any width.
 //!
 //! The file that uses these has ROWS, LANES, VECTORS (two), COLS and SUMS, the tables AT and DOT, and functions of its own
-//! where vectors differ by more than their width: `put`, `turn` and `spread`, a vector of one float of a step's rows.
+//! where vectors differ by more than their width: `put`, `turn`, `slope_of`, `load_part`, `store_part`, `spread`, a vector
+//! of one float of a step's rows, and `ahead`, which asks for weights that are used later.
 
 /// A table by rows and vectors.
 macro_rules! at {
@@ -53,6 +54,34 @@ macro_rules! tile {
                 let to = &mut to[..LANES];
                 // SAFETY: the slice has the size of the vector, and `self` proves the features.
                 unsafe { $store(to.as_mut_ptr(), v) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn load_part(self, from: &[f32]) -> $vector {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { load_part(from) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn store_part(self, v: $vector, to: &mut [f32]) {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { store_part(v, to) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "an instruction of this set")]
+            fn all(self, f: f32) -> $vector {
+                // SAFETY: `self` exists only where the processor has the features.
+                unsafe { $all(f) }
+            }
+
+            #[inline(always)]
+            #[allow(unsafe_code, reason = "the way into code for one instruction set")]
+            fn slope(self, v: $vector, slope: f32) -> $vector {
+                // SAFETY: `self` exists only where the processor has these features.
+                unsafe { slope_of(v, slope) }
             }
 
             #[inline(always)]
@@ -220,6 +249,7 @@ macro_rules! tile {
             let mut sums = [[$zero(); V]; R];
             let (steps, _) = a.as_chunks::<ROWS>();
             for (p, a) in steps[..k].iter().enumerate() {
+                ahead(a);
                 let (b, _) = b[p * ldb..][..V * LANES].as_chunks::<LANES>();
                 let mut row = [$zero(); V];
                 for v in 0..V {
