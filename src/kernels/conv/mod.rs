@@ -115,6 +115,7 @@ impl Conv {
             images: 1,
             lanes,
             parts: 1,
+            halves: product::packed_rows(path),
         };
         let vectors = Sum::forward(shape, one).vectors.len();
         let shared = threads > 1 && batch < TASKS * threads;
@@ -128,8 +129,8 @@ impl Conv {
         };
         let cut = Cut {
             images,
-            lanes,
             parts,
+            ..one
         };
         Self {
             forward: Sum::forward(shape, cut),
