@@ -71,7 +71,7 @@ fn benches(c: &mut Criterion) {
             b.iter(|| conv.forward(&x, Filters::Plain(&w), end, &mut y, &mut ws));
         });
         group.bench_function(format!("{name}/backward_weights"), |b| {
-            b.iter(|| conv.backward_weights(&x, &y, &mut w, &mut ws));
+            b.iter(|| conv.backward_weights(&x, &y, (&mut w, None), &mut ws));
         });
         group.bench_function(format!("{name}/backward_data"), |b| {
             b.iter(|| conv.backward_data(&w, &y, &mut x, &mut ws));

@@ -116,6 +116,7 @@ impl Conv {
             images: 1,
             lanes,
             parts: 1,
+            halves: product::packed_rows(path),
         };
         let vectors = Sum::forward(shape, one).vectors.len();
         let shared = threads > 1 && batch < TASKS * threads;
@@ -129,8 +130,8 @@ impl Conv {
         };
         let cut = Cut {
             images,
-            lanes,
             parts,
+            ..one
         };
         Self {
             forward: Sum::forward(shape, cut),
@@ -349,18 +350,28 @@ impl Conv {
         }
     }
 
-    /// dw += the gradient of the weights, from the input and `dy`, the gradient of the output.
+    /// dw += the gradient of the weights, from the input and `dy`, the gradient of the output; db += that of the bias, the
+    /// sum of `dy` over images and pixels.
     ///
     /// # Panics
     /// If a length does not fit.
-    pub fn backward_weights(&self, x: &[f32], dy: &[f32], dw: &mut [f32], workspace: &mut [f32]) {
+    pub fn backward_weights(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        (dw, db): (&mut [f32], Option<&mut [f32]>),
+        workspace: &mut [f32],
+    ) {
+        let s = &self.shape;
         self.check(x, dy);
-        assert_eq!(dw.len(), self.shape.weights_len(), "the weights do not fit");
+        assert_eq!(dw.len(), s.weights_len(), "the weights do not fit");
+        let bias_fits = db.as_ref().is_none_or(|db| db.len() == s.out_channels);
+        assert!(bias_fits, "the bias does not fit");
         let plan = self.weights_plan();
-        plan.add(self.path, &self.shape, (x, dy), dw, workspace);
+        plan.add(self.path, s, (x, dy), (dw, db), workspace);
     }
 
-    /// db += the gradient of the bias: for each output channel the sum of `dy` over images and pixels.
+    /// db += the gradient of the bias alone.
     ///
     /// # Panics
     /// If a length does not fit.

@@ -16,6 +16,8 @@ const DEPTH: usize = 512;
 const COLUMNS: usize = 1 << 16;
 /// Panels of weights up to which the field is read where it lies: packing it would cost more than it saves.
 const IN_PLACE: usize = 2;
+/// The same where halves of vectors do not lie apart.
+const FEW: usize = 3;
 /// Outputs of a vector up to which they are summed one by one, their rows side by side in vectors.
 const NARROW: usize = 4;
 /// Panels whose rows are summed together then, so that a sum need not wait for itself.
@@ -51,6 +53,11 @@ pub(super) fn pack(path: Path, sum: &Sum, w: &[f32], to: &mut [f32]) {
 /// Rows of each panel but the last: as even as can be, since a thin last one would waste most of its tile.
 pub(super) fn panel_rows(rows: usize, height: usize) -> usize {
     rows.div_ceil(rows.div_ceil(height))
+}
+
+/// Rows from which on columns are packed.
+pub(super) fn packed_rows(path: Path) -> usize {
+    IN_PLACE * path.rows() + 1
 }
 
 /// How many panels there are, and how many rows each but the last has.
@@ -97,7 +104,10 @@ impl Job for Product<'_, '_> {
         if self.panels.is_empty() {
             return;
         }
-        let few = self.panels.len() <= IN_PLACE || self.sum.taps.is_empty();
+        // By all panels, not by those at hand: how many these are depends on the threads, and the two ways round apart.
+        let panels = self.sum.rows.div_ceil(panel_rows(self.sum.rows, T::ROWS));
+        let few =
+            panels <= IN_PLACE || self.sum.taps.is_empty() || panels <= FEW && !self.sum.halves;
         if few {
             self.in_place(tile)
         } else {
@@ -123,6 +133,13 @@ impl Product<'_, '_> {
             vector,
             self.sum.vectors[vector].base + image * self.image,
         )
+    }
+
+    /// Where both halves of the vector at `i` begin.
+    #[inline(always)]
+    fn halves(&self, i: usize) -> [usize; 2] {
+        let (image, vector, base) = self.vector(i);
+        [base, self.sum.vectors[vector].middle + image * self.image]
     }
 
     #[inline(always)]
@@ -182,6 +199,13 @@ impl Product<'_, '_> {
                     .zip(packed.chunks_exact_mut(size))
                 {
                     let width = pair.min(chunk.end - v);
+                    if self.sum.halves {
+                        for (i, halves) in bases[..2 * width].chunks_exact_mut(2).enumerate() {
+                            halves.copy_from_slice(&self.halves(v + i));
+                        }
+                        tile.pack_halves_at(self.field, &bases[..2 * width], taps, to, T::COLS);
+                        continue;
+                    }
                     for (i, base) in bases[..width].iter_mut().enumerate() {
                         *base = self.vector(v + i).2;
                     }

@@ -59,6 +59,7 @@ impl Reduced {
             images: 1,
             lanes: path.run(super::Lanes),
             parts: 1,
+            halves: usize::MAX,
         };
         let vectors = Sum::forward(shape, cut).vectors.len();
         // The same parts for any number of threads: a few vectors each.

@@ -23,6 +23,8 @@ pub(super) struct Sum {
     pub(super) field: Option<Field>,
     /// Vectors of outputs, in the outputs' order.
     pub(super) vectors: Vec<Vector>,
+    /// Halves of vectors may lie apart.
+    pub(super) halves: bool,
     /// What the vectors' lanes are.
     pub(super) runs: Vec<Run>,
     /// Distance between the outputs of neighbouring lanes.
@@ -44,6 +46,8 @@ pub(super) struct Cut {
     pub(super) lanes: usize,
     /// Parts of an image to aim at.
     pub(super) parts: usize,
+    /// Rows from which on halves of vectors may lie apart: they are packed, so that it costs nothing.
+    pub(super) halves: usize,
 }
 
 /// Lanes whose bases are neighbours.
@@ -51,6 +55,8 @@ pub(super) struct Cut {
 pub(super) struct Vector {
     /// The first lane's.
     pub(super) base: usize,
+    /// That of the lane in the middle; read only where halves may lie apart.
+    pub(super) middle: usize,
     /// Its first run; they end where the next vector's begin.
     pub(super) runs: usize,
 }
@@ -77,6 +83,7 @@ impl Sum {
             weights_row: s.col_rows(),
             field: None,
             vectors: Vec::new(),
+            halves: false,
             runs: Vec::new(),
             step: 1,
             parts: vec![0],
@@ -99,7 +106,7 @@ impl Sum {
                     let lane = start - base;
                     let len = (lanes - lane).min(end - start);
                     let to = start;
-                    sum.push(base, &[Run { lane, len, to }]);
+                    sum.push([base; 2], &[Run { lane, len, to }]);
                 }
             }
             return sum;
@@ -176,6 +183,7 @@ impl Sum {
             weights_row: kernel,
             field: Some(field.clone()),
             vectors: Vec::new(),
+            halves: false,
             runs: Vec::new(),
             step: s.stride[s.stride.len() - 1],
             parts: vec![0],
@@ -215,57 +223,113 @@ impl Sum {
         };
         let counts: Dims = outer.iter().map(Vec::len).collect();
         let mut at = Dims::from_elem(0, bases.len());
-        // The vector in the making: its base, and its runs so far.
-        let mut open: Option<(usize, Vec<Run>)> = None;
-        let lines: usize = counts.iter().product();
-        let part = lines.div_ceil(cut.parts).max(1);
-        if part < lines {
+        // The base of each line, and its first output.
+        let mut lines = Vec::new();
+        for _ in 0..counts.iter().product() {
+            let index = at.iter().zip(bases).zip(&field.pitch);
+            let base: usize = index.map(|((&i, b), p)| b[i] * p).sum();
+            let to = output(at.clone());
+            lines.push((base, to.iter().zip(dims).fold(0, |sum, (x, d)| sum * d + x)));
+            let last = at.len() - 1;
+            count_up(&mut at[..last], &counts);
+        }
+        let part = lines.len().div_ceil(cut.parts).max(1);
+        if part < lines.len() {
             self.part = part * row.len();
         }
-        for line in 0..lines {
-            if line > 0 && line % part == 0 {
-                if let Some((base, runs)) = open.take() {
-                    self.push(base, &runs);
-                }
+        self.parts.clear();
+        for lines in lines.chunks(part) {
+            self.parts.push(self.vectors.len());
+            self.place_runs(lines, row.len(), lanes);
+        }
+        let halves = row.len().div_ceil(lanes / 2);
+        let count = |lines: &[_]| (lines.len() * halves).div_ceil(2);
+        let apart: usize = lines.chunks(part).map(count).sum();
+        if self.rows >= cut.halves && apart < self.vectors.len() {
+            self.halves = true;
+            self.parts.clear();
+            self.vectors.clear();
+            self.runs.clear();
+            for lines in lines.chunks(part) {
                 self.parts.push(self.vectors.len());
+                self.place_halves(lines, row.len(), lanes / 2);
             }
-            let base: usize = at
-                .iter()
-                .zip(bases)
-                .zip(&field.pitch)
-                .map(|((&i, b), p)| b[i] * p)
-                .sum();
-            let to = output(at.clone());
-            let to = to.iter().zip(dims).fold(0, |sum, (x, d)| sum * d + x);
+        }
+    }
+
+    /// Covers lines of `width` outputs, each with its base and first output, with vectors that go on over the gaps
+    /// between them.
+    fn place_runs(&mut self, lines: &[(usize, usize)], width: usize, lanes: usize) {
+        // The vector in the making: its base, and its runs so far.
+        let mut open: Option<(usize, Vec<Run>)> = None;
+        for &(base, to) in lines {
             let mut done = 0;
-            while done < row.len() {
+            while done < width {
                 let here = base + done;
                 let to = to + done * self.step;
                 let lane = open.as_ref().map_or(0, |(start, _)| here - start);
                 if lane >= lanes || open.is_none() {
                     if let Some((base, runs)) = open.take() {
-                        self.push(base, &runs);
+                        self.push([base; 2], &runs);
                     }
                     open = Some((here, Vec::new()));
                     continue;
                 }
-                let len = (lanes - lane).min(row.len() - done);
+                let len = (lanes - lane).min(width - done);
                 if let Some((_, runs)) = &mut open {
                     runs.push(Run { lane, len, to });
                 }
                 done += len;
             }
-            let last = at.len() - 1;
-            count_up(&mut at[..last], &counts);
         }
         if let Some((base, runs)) = open {
-            self.push(base, &runs);
+            self.push([base; 2], &runs);
         }
     }
 
-    fn push(&mut self, base: usize, runs: &[Run]) {
+    /// Covers lines as [`Sum::place_runs`] does, with vectors of two halves, each in one line.
+    fn place_halves(&mut self, lines: &[(usize, usize)], width: usize, half: usize) {
+        let step = self.step;
+        let halves: Vec<(usize, Run)> = lines
+            .iter()
+            .flat_map(|&(base, to)| {
+                (0..width).step_by(half).map(move |at| {
+                    let len = half.min(width - at);
+                    let to = to + at * step;
+                    (base + at, Run { lane: 0, len, to })
+                })
+            })
+            .collect();
+        for pair in halves.chunks(2) {
+            match *pair {
+                [(a, mut one), (b, other)] => {
+                    let follows = one.len == half && other.to == one.to + half * step;
+                    if follows {
+                        one.len += other.len;
+                        self.push([a, b], &[one]);
+                    } else {
+                        self.push(
+                            [a, b],
+                            &[
+                                one,
+                                Run {
+                                    lane: half,
+                                    ..other
+                                },
+                            ],
+                        );
+                    }
+                }
+                [(a, one)] => self.push([a, a], &[one]),
+                _ => {}
+            }
+        }
+    }
+
+    fn push(&mut self, [base, middle]: [usize; 2], runs: &[Run]) {
         self.vectors.push(Vector {
             base,
+            middle,
             runs: self.runs.len(),
         });
         self.runs.extend_from_slice(runs);

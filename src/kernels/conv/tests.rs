@@ -332,21 +332,24 @@ fn backward_data_overwrites_with_what_the_direct_loop_says() {
 fn gradients_of_weights_and_bias_are_added() {
     for (name, s, batch) in cases() {
         let (x, dy) = (noise(batch * s.in_len(), 1), noise(batch * s.out_len(), 4));
-        let (before, mut db) = (noise(s.weights_len(), 5), noise(s.out_channels, 6));
+        let (before, bias) = (noise(s.weights_len(), 5), noise(s.out_channels, 6));
+        let mut want_bias = bias.clone();
+        for (i, d) in dy.iter().enumerate() {
+            want_bias[i / s.out_spatial() % s.out_channels] += d;
+        }
         let mut want = plain::backward_weights(&s, &x, &dy);
         want.iter_mut().zip(&before).for_each(|(w, d)| *w += d);
         for conv in plans(&s, batch) {
-            let mut dw = before.clone();
+            let (mut dw, mut db, mut alone) = (before.clone(), bias.clone(), bias.clone());
             let mut ws = vec![f32::NAN; conv.workspace_len()];
-            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
-            assert_close(&dw, &want, 3e-4, &format!("{name}, {:?}", conv.path));
+            conv.backward_weights(&x, &dy, (&mut dw, Some(&mut db)), &mut ws);
+            conv.backward_bias(&dy, &mut alone);
+            let what = format!("{name}, {:?}", conv.path);
+            assert_close(&dw, &want, 3e-4, &what);
+            assert_close(&db, &want_bias, 3e-4, &what);
+            assert_close(&alone, &want_bias, 3e-4, &what);
+            conv.backward_weights(&x, &dy, (&mut before.clone(), None), &mut ws);
         }
-        let mut want = db.clone();
-        for (i, d) in dy.iter().enumerate() {
-            want[i / s.out_spatial() % s.out_channels] += d;
-        }
-        Conv::new(&s, batch).backward_bias(&dy, &mut db);
-        assert_close(&db, &want, 3e-4, name);
     }
 }
 
@@ -365,6 +368,8 @@ fn any_number_of_threads_gives_the_same_bits() {
             shape((24, 50, 1), &[31, 17], &[3, 3], [&[2, 2], &[1, 1], &[1, 1]]),
             1,
         ),
+        // Long sums over panels that threads share unevenly.
+        (shape((64, 100, 1), &[6, 6], &[3, 3], same), 1),
     ] {
         let (x, dy) = (noise(batch * s.in_len(), 1), noise(batch * s.out_len(), 2));
         let (w, bias) = (noise(s.weights_len(), 3), noise(s.out_channels, 4));
@@ -375,8 +380,7 @@ fn any_number_of_threads_gives_the_same_bits() {
             let (mut dw, mut db) = (vec![0.0; w.len()], vec![0.0; bias.len()]);
             conv.forward(&x, Filters::Plain(&w), with_bias(&bias), &mut y, &mut ws);
             conv.backward_data(&w, &dy, &mut dx, &mut ws);
-            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
-            conv.backward_bias(&dy, &mut db);
+            conv.backward_weights(&x, &dy, (&mut dw, Some(&mut db)), &mut ws);
             [y, dx, dw, db].concat()
         });
     }
@@ -394,6 +398,7 @@ fn nothing_is_read_that_was_not_written() {
             let infinite = vec![f32::INFINITY; x.len()];
             let mut y = vec![f32::NAN; dy.len()];
             let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+            let mut db = vec![0.0; s.out_channels];
             conv.forward(
                 &infinite,
                 Filters::Plain(&w),
@@ -401,12 +406,19 @@ fn nothing_is_read_that_was_not_written() {
                 &mut y,
                 &mut ws,
             );
-            conv.backward_weights(&x, &vec![f32::INFINITY; dy.len()], &mut dw, &mut ws);
+            let infinite = vec![f32::INFINITY; dy.len()];
+            conv.backward_weights(&x, &infinite, (&mut dw, Some(&mut db)), &mut ws);
             conv.forward(&x, Filters::Plain(&w), Epilogue::default(), &mut y, &mut ws);
             conv.backward_data(&w, &dy, &mut dx, &mut ws);
             dw.fill(0.0);
-            conv.backward_weights(&x, &dy, &mut dw, &mut ws);
-            let sound = y.iter().chain(&dx).chain(&dw).all(|v| v.is_finite());
+            db.fill(0.0);
+            conv.backward_weights(&x, &dy, (&mut dw, Some(&mut db)), &mut ws);
+            let sound = y
+                .iter()
+                .chain(&dx)
+                .chain(&dw)
+                .chain(&db)
+                .all(|v| v.is_finite());
             assert!(sound, "{name}, {:?}", conv.path);
         }
     }

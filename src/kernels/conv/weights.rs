@@ -10,8 +10,9 @@ use super::{
     sum::{input_field, input_taps, lines},
 };
 use crate::kernels::{
+    reduce::lane_sum,
     scratch::Scratch,
-    tile::{Dots, Job, MOST, Path, TILE, Taps, Tile, turn},
+    tile::{Dots, Job, MOST, MOST_LANES, Path, TILE, Taps, Tile, turn},
 };
 
 /// Runs of images at most.
@@ -89,29 +90,33 @@ impl Weights {
 
     /// Floats of workspace.
     pub(super) fn workspace_len(&self, s: &ConvShape) -> usize {
-        self.runs * s.weights_len()
+        self.runs * (s.weights_len() + s.out_channels)
     }
 
-    /// dw += Σ over images of dy · xᵀ, see [`super::Conv::backward_weights`].
+    /// dw += Σ over images of dy · xᵀ and db += Σ of dy, see [`super::Conv::backward_weights`].
     pub(super) fn add(
         &self,
         path: Path,
         s: &ConvShape,
         (x, dy): (&[f32], &[f32]),
-        dw: &mut [f32],
+        (dw, mut db): (&mut [f32], Option<&mut [f32]>),
         workspace: &mut [f32],
     ) {
         let group = s.weights_len() / s.groups;
         let rows = s.out_channels / s.groups;
         let part = rows.div_ceil(self.parts);
         let partials = &mut workspace[..self.workspace_len(s)];
+        let each = s.weights_len() + s.out_channels;
+        let with_bias = db.is_some();
         x.par_chunks(self.images * s.in_len())
             .zip(dy.par_chunks(self.images * s.out_len()))
-            .zip(partials.par_chunks_exact_mut(s.weights_len()))
+            .zip(partials.par_chunks_exact_mut(each))
             .with_max_len(1)
             .for_each(|((x, dy), partial)| {
-                for (g, partial) in partial.chunks_exact_mut(group).enumerate() {
-                    let job = |(i, partial): (usize, &mut [f32])| {
+                let (partial, bias) = partial.split_at_mut(s.weights_len());
+                let partials = partial.chunks_exact_mut(group);
+                for (g, (partial, bias)) in partials.zip(bias.chunks_exact_mut(rows)).enumerate() {
+                    let job = |(i, (partial, bias)): (usize, (&mut [f32], &mut [f32]))| {
                         let rows = i * part..rows.min((i + 1) * part);
                         path.run(Run {
                             weights: self,
@@ -121,22 +126,29 @@ impl Weights {
                             group: g,
                             rows,
                             partial,
+                            bias: with_bias.then_some(bias),
                         });
                     };
                     if self.parts == 1 {
-                        job((0, partial));
+                        job((0, (partial, bias)));
                     } else {
                         let parts = partial.par_chunks_mut(part * s.col_rows());
+                        let parts = parts.zip(bias.par_chunks_mut(part));
                         parts.enumerate().with_max_len(1).for_each(job);
                     }
                 }
             });
         dw.par_chunks_mut(4096).enumerate().for_each(|(i, dw)| {
-            for partial in partials.chunks_exact(s.weights_len()) {
+            for partial in partials.chunks_exact(each) {
                 let partial = &partial[i * 4096..][..dw.len()];
                 dw.iter_mut().zip(partial).for_each(|(d, p)| *d += *p);
             }
         });
+        for partial in partials.chunks_exact(each) {
+            let db = db.as_deref_mut().unwrap_or_default().iter_mut();
+            let partial = &partial[s.weights_len()..];
+            db.zip(partial).for_each(|(d, p)| *d += *p);
+        }
     }
 }
 
@@ -150,6 +162,8 @@ struct Run<'r> {
     rows: std::ops::Range<usize>,
     /// rows × taps.
     partial: &'r mut [f32],
+    /// The gradient's own sums, one for each row, where they are wanted.
+    bias: Option<&'r mut [f32]>,
 }
 
 impl Job for Run<'_> {
@@ -165,6 +179,7 @@ impl Job for Run<'_> {
             group,
             rows,
             partial,
+            mut bias,
         } = self;
         let (input, output) = (&weights.input, &weights.output);
         let (in_group, out_group) = (s.in_len() / s.groups, s.out_len() / s.groups);
@@ -179,6 +194,9 @@ impl Job for Run<'_> {
             0
         });
         let xs = &mut input_room.floats()[..input.len(channels)];
+        if let Some(bias) = &mut bias {
+            bias.fill(0.0);
+        }
         if turned {
             sum_room.floats()[..turned_len::<T>(count, weights)].fill(0.0);
         } else {
@@ -196,6 +214,10 @@ impl Job for Run<'_> {
                     let dy = &dy[group * out_group..][rows.start * s.out_spatial()..];
                     let dys = &mut output_room.floats()[..output.len(count)];
                     output.fill(image, &dy[..count * s.out_spatial()], dys);
+                    let rows = dy.chunks_exact(s.out_spatial());
+                    for (sum, dy) in bias.iter_mut().flat_map(|b| b.iter_mut()).zip(rows) {
+                        *sum += lane_sum(dy, dy, &|dy, _| dy) as f32;
+                    }
                 }
             }
             if turned {
@@ -208,7 +230,8 @@ impl Job for Run<'_> {
                     rows: count,
                     images: filled,
                 };
-                products(tile, weights, xs, &gradients, sum_room.floats());
+                let sums = (sum_room.floats(), bias.as_deref_mut());
+                products(tile, weights, xs, &gradients, sums);
             } else {
                 let dys = &output_room.floats()[..output.len(count)];
                 dots(tile, weights, (xs, dys), (count, filled), partial);
@@ -240,9 +263,15 @@ struct Gradients<'g> {
 }
 
 /// sums\[panel, tap, row\] += x · dyᵀ: a block of pixels of dy is turned, so that rows are neighbours, and x read where
-/// it lies.
+/// it lies. bias\[row\] += Σ dy.
 #[inline(always)]
-fn products<T: Tile>(tile: T, weights: &Weights, xs: &[f32], g: &Gradients<'_>, sums: &mut [f32]) {
+fn products<T: Tile>(
+    tile: T,
+    weights: &Weights,
+    xs: &[f32],
+    g: &Gradients<'_>,
+    (sums, mut bias): (&mut [f32], Option<&mut [f32]>),
+) {
     let (all, count) = (weights.taps.len(), weights.lines.len());
     // Blocks of whole lines, of one or more images; or parts of one line.
     let lines = (PIXELS / g.width).clamp(1, count * g.images);
@@ -280,6 +309,13 @@ fn products<T: Tile>(tile: T, weights: &Weights, xs: &[f32], g: &Gradients<'_>, 
                     turn(tile, &g.dy[from..], g.pixels, (rows, pixels), to, T::COLS);
                     line = last;
                 }
+                if let Some(bias) = &mut bias {
+                    add_up(
+                        tile,
+                        &b[..block.len() * len * T::COLS],
+                        &mut bias[o..][..rows],
+                    );
+                }
                 let dims = (len, rows.div_ceil(T::LANES));
                 for (t, taps) in weights.taps.chunks(T::ROWS).enumerate() {
                     tile.outer_at(dims, xs, &bases, Taps::new(taps), b, &mut out);
@@ -298,6 +334,34 @@ fn products<T: Tile>(tile: T, weights: &Weights, xs: &[f32], g: &Gradients<'_>, 
                 }
             }
         }
+    }
+}
+
+/// sums\[row\] += the turned gradients of each pixel.
+#[inline(always)]
+fn add_up<T: Tile>(tile: T, turned: &[f32], sums: &mut [f32]) {
+    let mut flat = [0.0; MOST_LANES];
+    for (at, sums) in (0..T::COLS)
+        .step_by(T::LANES)
+        .zip(sums.chunks_mut(T::LANES))
+    {
+        // Four sums at a time, since one would wait for itself.
+        let mut parts = [tile.load(&[0.0; MOST_LANES]); 4];
+        let fours = turned.chunks_exact(4 * T::COLS);
+        for (part, pixel) in parts
+            .iter_mut()
+            .zip(fours.remainder().chunks_exact(T::COLS))
+        {
+            *part = tile.load(&pixel[at..]);
+        }
+        for four in fours {
+            for (part, pixel) in parts.iter_mut().zip(four.chunks_exact(T::COLS)) {
+                *part = tile.add(*part, tile.load(&pixel[at..]));
+            }
+        }
+        let [a, b, c, d] = parts;
+        tile.store(tile.add(tile.add(a, b), tile.add(c, d)), &mut flat);
+        sums.iter_mut().zip(&flat).for_each(|(to, sum)| *to += *sum);
     }
 }
 

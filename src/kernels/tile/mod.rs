@@ -222,6 +222,24 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// to\[p · stride + v · LANES + l\] = b\[bases\[v\] + taps\[p\] + l\].
     fn pack_at(self, b: &[f32], bases: &[usize], taps: Taps<'_>, to: &mut [f32], stride: usize);
 
+    /// [`Tile::pack_at`] for vectors whose halves lie apart, with a base for each half.
+    #[inline(always)]
+    fn pack_halves_at(
+        self,
+        b: &[f32],
+        bases: &[usize],
+        taps: Taps<'_>,
+        to: &mut [f32],
+        stride: usize,
+    ) {
+        let half = Self::LANES / 2;
+        for (to, tap) in to.chunks_mut(stride).zip(taps.offsets) {
+            for (to, base) in to.chunks_exact_mut(half).zip(bases) {
+                to.copy_from_slice(&b[base + tap..][..half]);
+            }
+        }
+    }
+
     /// out\[t · COLS + j\] = Σ over runs r and q < len of a\[bases\[r\] + taps\[t\] + q\] · b\[(r · len + q) · COLS + j\], in that
     /// order, for as many t as there are taps, at most ROWS, and `vectors` whole vectors of j; the rest of `out` is left.
     fn outer_at(

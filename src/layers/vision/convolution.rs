@@ -243,13 +243,14 @@ impl Layer for Convolution {
                 }
                 continue;
             };
+            let bias = io.params.get(1).is_some_and(|b| b.wants_grad());
             if io.params[0].wants_grad() {
                 let x = io.bottom(i).data;
-                let dw = &mut io.params[0].grad;
-                conv.backward_weights(x, dy, dw, io.workspace);
-            }
-            if let Some(b) = io.params.get_mut(1).filter(|b| b.wants_grad()) {
-                conv.backward_bias(dy, &mut b.grad);
+                let (w, b) = io.params.split_at_mut(1);
+                let db = b.first_mut().filter(|_| bias).map(|b| &mut b.grad[..]);
+                conv.backward_weights(x, dy, (&mut w[0].grad, db), io.workspace);
+            } else if bias {
+                conv.backward_bias(dy, &mut io.params[1].grad);
             }
             if let Some(dx) = &mut io.bottom_diffs[i] {
                 let w = &io.params[0].value.data;
