@@ -113,6 +113,11 @@ pub const COMMON: &[Flag] = &[
         "strict",
         "A field that Caffe does not have is an error, also where it is no near miss",
     ),
+    Flag::value(
+        "dialect",
+        "FORK",
+        "Whose numbers a binary net has: intel, jolibrain, pytorch, segnet or tsn; text needs none",
+    ),
     Flag::switch(
         "log",
         "Write Caffe's log lines instead of progress bars; the default where stderr is no terminal",

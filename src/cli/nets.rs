@@ -14,7 +14,7 @@ use crate::{
     model_io::caffemodel::Weights,
     net::{Calibration, Keep, Level, Net, NetOptions, Precision},
     params::Params,
-    schema::{NetState, Phase},
+    schema::{NetState, Phase, dialect},
 };
 
 pub(crate) const MODEL: Flag = Flag::value("model", "FILE", "The net's definition (.prototxt)");
@@ -144,7 +144,7 @@ pub(crate) fn load_as(
     ui: &mut Ui,
 ) -> Result<Loaded> {
     let path = args.need("model", "a net's definition", example)?;
-    let mut file = load::net(&path, options(args), ui)?;
+    let mut file = load::net(&path, options(args)?, ui)?;
     let wanted = phase(args)?;
     let over = NetState {
         phase: wanted
@@ -198,10 +198,15 @@ pub(crate) fn load_as(
 }
 
 /// How files are read.
-pub(crate) fn options(args: &Args) -> LoadOptions {
-    LoadOptions {
+///
+/// # Errors
+/// `Param` for a dialect that there is not.
+pub(crate) fn options(args: &Args) -> Result<LoadOptions> {
+    let names: Vec<_> = dialect::DIALECTS.iter().map(|d| (d.name, *d)).collect();
+    Ok(LoadOptions {
         strict: args.switch("strict"),
-    }
+        dialect: args.word("dialect", &names)?,
+    })
 }
 
 /// `--phase`.

@@ -97,7 +97,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let sighup = args
         .word("sighup_effect", EFFECTS)?
         .unwrap_or(Action::Snapshot);
-    let load = nets::options(args);
+    let load = nets::options(args)?;
     let mut param = load::solver(&file, load, ui)?;
     if snapshot.is_some() {
         param.weights.clear();

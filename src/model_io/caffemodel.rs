@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use half::f16;
 use prost::Message as _;
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     layer::Role,
     net::Net,
     params::{ParamId, Params},
-    schema::{BlobProto, LayerParameter, NetParameter},
+    schema::{BlobProto, LayerParameter, NetParameter, blob_proto::RawType, dialect},
     tensor::Shape,
     upgrade,
 };
@@ -50,10 +51,49 @@ pub fn read(path: &Path) -> Result<NetParameter> {
 /// # Errors
 /// `Format` as in [`read`]; `Schema` where an old net cannot be brought into current form.
 pub fn decode(bytes: &[u8]) -> Result<NetParameter> {
-    match NetParameter::decode(bytes) {
-        Ok(net) if !net.layer.is_empty() || !net.layers.is_empty() => Ok(upgrade::net(net)?.net),
+    let current = dialect::net(bytes, None);
+    match current.map(|bytes| NetParameter::decode(&bytes[..])) {
+        Some(Ok(mut net)) if !net.layer.is_empty() || !net.layers.is_empty() => {
+            let current = net.layer.iter_mut().flat_map(|l| &mut l.blobs);
+            let old = net.layers.iter_mut().flat_map(|l| &mut l.blobs);
+            current.chain(old).try_for_each(unpack)?;
+            Ok(upgrade::net(net)?.net)
+        }
         _ => Err(foreign(bytes)),
     }
+}
+
+/// Numbers that NVIDIA's fork stores as bytes, brought to where Caffe has them.
+fn unpack(blob: &mut BlobProto) -> Result<()> {
+    let Some(raw) = blob.raw_data.take() else {
+        return Ok(());
+    };
+    let size = match blob.raw_data_type() {
+        RawType::Double => 8,
+        RawType::Float => 4,
+        RawType::Float16 => 2,
+    };
+    if raw.len() % size != 0 {
+        return Err(Error::format(format!(
+            "a stored blob brings {} bytes for numbers of {size}",
+            raw.len()
+        ))
+        .help("the file is damaged; make or copy it again"));
+    }
+    blob.data = match blob.raw_data_type() {
+        RawType::Double => bytes_of(&raw, |b| f64::from_le_bytes(b) as f32),
+        RawType::Float => bytes_of(&raw, f32::from_le_bytes),
+        RawType::Float16 => bytes_of(&raw, |b| f16::from_le_bytes(b).to_f32()),
+    };
+    Ok(())
+}
+
+fn bytes_of<const N: usize>(raw: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    raw.as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| number(bytes))
+        .collect()
 }
 
 fn foreign(bytes: &[u8]) -> Error {
@@ -111,10 +151,12 @@ impl Weights {
         if let Some(numbers) = numbers
             && let Ok(net) = decode(&numbers.message)
         {
+            // Numbers stored as bytes are in the message already.
+            let apart = (net.layer.iter().flat_map(|l| &l.blobs)).all(|b| b.data.is_empty());
             return Ok(Self {
                 path: path.to_path_buf(),
                 net,
-                numbers: Some(numbers),
+                numbers: apart.then_some(numbers),
             });
         }
         Ok(Self {
@@ -511,5 +553,31 @@ mod tests {
         fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
         let error = Weights::open(&path).err().unwrap();
         assert!(error.message().contains("cut short"), "{error}");
+    }
+
+    #[test]
+    fn numbers_of_half_the_size_are_read_and_foreign_fields_passed_by() {
+        // 1, -2 and 0.5, as NVIDIA's fork stores them; and the mask of another fork under the number of the bytes' type.
+        let halves = [0x00, 0x3c, 0x00, 0xc0, 0x00, 0x38];
+        let blob = BlobProto {
+            raw_data_type: Some(RawType::Float16.into()),
+            raw_data: Some(halves.to_vec()),
+            ..BlobProto::default()
+        };
+        let mut net = NetParameter {
+            layer: vec![LayerParameter {
+                r#type: Some("ROIPooling".into()),
+                blobs: vec![blob],
+                ..LayerParameter::default()
+            }],
+            ..NetParameter::default()
+        };
+        let read = decode(&net.encode_to_vec()).unwrap();
+        assert_eq!(read.layer[0].blobs[0].data, [1.0, -2.0, 0.5]);
+        net.layer[0].blobs[0].raw_data = Some(vec![0; 3]);
+        assert_eq!(
+            decode(&net.encode_to_vec()).unwrap_err().kind(),
+            ErrorKind::Format
+        );
     }
 }

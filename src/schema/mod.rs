@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
+pub mod dialect;
+
 mod generated {
     #![allow(
         missing_docs,

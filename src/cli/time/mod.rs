@@ -167,7 +167,7 @@ fn steps(args: &Args, iterations: usize, ui: &mut Ui) -> Result<Status> {
         "a solver's definition",
         "time --solver=solver.prototxt",
     )?;
-    let load = nets::options(args);
+    let load = nets::options(args)?;
     let mut param = load::solver(&file, load, ui)?;
     param.test_iter.clear();
     param.test_net.clear();
