@@ -193,8 +193,13 @@ impl Bench {
             }
             return Ok(());
         }
-        let mut workspace = self.workspace();
         let bottoms: Vec<View<'_>> = self.bottoms.iter().map(Tensor::view).collect();
+        if self.layer.traits().moving
+            && let Some(shapes) = self.layer.incoming_shapes(&bottoms)?
+        {
+            self.tops = shapes.into_iter().map(Tensor::zeros).collect();
+        }
+        let mut workspace = self.workspace();
         let mut tops: Vec<ViewMut<'_>> = self.tops.iter_mut().map(blank).collect();
         self.layer.forward(&mut Forward {
             bottoms: &bottoms,

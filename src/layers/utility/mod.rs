@@ -4,6 +4,7 @@ use crate::layer::LayerType;
 
 mod concat;
 mod eltwise;
+mod filter;
 mod flatten;
 mod reshape;
 mod silence;
@@ -16,6 +17,7 @@ mod strips;
 pub(super) const TYPES: &[&LayerType] = &[
     &concat::TYPE,
     &eltwise::TYPE,
+    &filter::TYPE,
     &flatten::TYPE,
     &reshape::TYPE,
     &silence::TYPE,
