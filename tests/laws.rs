@@ -33,6 +33,7 @@ fn file_name(kind: &str) -> String {
 
 /// Names that break the rule of [`file_name`].
 const SPELLED: &[(&str, &str)] = &[
+    ("PReLU", "prelu"),
     ("ReLU", "relu"),
     ("TanH", "tanh"),
     ("DummyData", "dummy_data"),

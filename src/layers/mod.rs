@@ -3,6 +3,7 @@
 mod activation;
 mod common;
 mod data;
+mod indices;
 mod loss;
 mod normalization;
 mod utility;

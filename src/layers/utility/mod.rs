@@ -2,26 +2,36 @@
 
 use crate::layer::LayerType;
 
+mod arg_max;
+mod batch_reindex;
 mod concat;
 mod eltwise;
 mod filter;
 mod flatten;
+mod parameter;
+mod reduction;
 mod reshape;
 mod silence;
 mod slice;
 mod softmax;
 mod split;
 mod strips;
+mod tile;
 
 /// The rows of this family, sorted by type.
 pub(super) const TYPES: &[&LayerType] = &[
+    &arg_max::TYPE,
+    &batch_reindex::TYPE,
     &concat::TYPE,
     &eltwise::TYPE,
     &filter::TYPE,
     &flatten::TYPE,
+    &parameter::TYPE,
+    &reduction::TYPE,
     &reshape::TYPE,
     &silence::TYPE,
     &slice::TYPE,
     &softmax::TYPE,
     &split::TYPE,
+    &tile::TYPE,
 ];
