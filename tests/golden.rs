@@ -203,10 +203,14 @@ fn in_place_equals_separate() {
         "Clip",
         "ELU",
         "Exp",
+        "HSwish",
         "Log",
+        "Mish",
         "MVN",
         "PReLU",
+        "ReLU6",
         "Sigmoid",
+        "SpatialDropout",
         "Swish",
     ] {
         assert!(

@@ -35,6 +35,7 @@ fn file_name(kind: &str) -> String {
 const SPELLED: &[(&str, &str)] = &[
     ("PReLU", "prelu"),
     ("ReLU", "relu"),
+    ("ReLU6", "relu6"),
     ("TanH", "tanh"),
     ("DummyData", "dummy_data"),
 ];

@@ -84,7 +84,7 @@ impl Bench {
     pub(crate) fn try_new(text: &str, bottoms: &[Tensor]) -> Result<Self> {
         let source = Source::new("test", text);
         let mut param = text::parse::<LayerParameter>("LayerParameter", &source)?.message;
-        let kind = crate::layers::find(param.r#type())?;
+        let kind = crate::layers::of(&param)?;
         param.bottom = (0..bottoms.len()).map(|i| format!("bottom{i}")).collect();
         if param.top.is_empty() {
             let tops = match kind.tops {

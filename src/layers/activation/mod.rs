@@ -9,11 +9,14 @@ mod broadcast;
 mod clip;
 mod elu;
 mod exp;
+mod h_swish;
 mod log;
 mod logarithm;
+mod mish;
 mod power;
 mod prelu;
 mod relu;
+mod relu6;
 mod scale;
 mod sigmoid;
 mod swish;
@@ -29,10 +32,13 @@ pub(super) const TYPES: &[&LayerType] = &[
     &clip::TYPE,
     &elu::TYPE,
     &exp::TYPE,
+    &h_swish::TYPE,
     &log::TYPE,
+    &mish::TYPE,
     &prelu::TYPE,
     &power::TYPE,
     &relu::TYPE,
+    &relu6::TYPE,
     &scale::TYPE,
     &sigmoid::TYPE,
     &swish::TYPE,

@@ -3,6 +3,7 @@
 use crate::layer::LayerType;
 
 mod arg_max;
+mod axpy;
 mod batch_reindex;
 mod concat;
 mod eltwise;
@@ -10,7 +11,9 @@ mod filter;
 mod flatten;
 mod parameter;
 mod reduction;
+mod reorg;
 mod reshape;
+mod shuffle_channel;
 mod silence;
 mod slice;
 mod softmax;
@@ -21,6 +24,7 @@ mod tile;
 /// The rows of this family, sorted by type.
 pub(super) const TYPES: &[&LayerType] = &[
     &arg_max::TYPE,
+    &axpy::TYPE,
     &batch_reindex::TYPE,
     &concat::TYPE,
     &eltwise::TYPE,
@@ -28,7 +32,9 @@ pub(super) const TYPES: &[&LayerType] = &[
     &flatten::TYPE,
     &parameter::TYPE,
     &reduction::TYPE,
+    &reorg::TYPE,
     &reshape::TYPE,
+    &shuffle_channel::TYPE,
     &silence::TYPE,
     &slice::TYPE,
     &softmax::TYPE,
