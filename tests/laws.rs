@@ -33,7 +33,9 @@ fn file_name(kind: &str) -> String {
 
 /// Names that break the rule of [`file_name`].
 const SPELLED: &[(&str, &str)] = &[
+    ("PReLU", "prelu"),
     ("ReLU", "relu"),
+    ("ReLU6", "relu6"),
     ("TanH", "tanh"),
     ("DummyData", "dummy_data"),
 ];

@@ -16,16 +16,19 @@ pub(super) fn mark(graph: &mut Graph, params: &Params, force: bool) -> Result<()
     if force {
         for node in &mut graph.nodes {
             if matches!(node.kind.role, Role::Plain | Role::Loss) {
-                node.needs_backward = true;
+                let bottoms = node.bottoms.len();
                 for (i, wanted) in node.bottom_backward.iter_mut().enumerate() {
-                    *wanted |= !node.kind.no_grad.contains(&i);
+                    *wanted |= node.kind.has_grad(i, bottoms);
                 }
+                node.needs_backward |=
+                    !node.params.is_empty() || node.bottom_backward.contains(&true);
             }
         }
     }
     for (i, node) in graph.nodes.iter().enumerate() {
-        for &bottom in node.kind.no_grad {
-            if node.needs_backward && node.bottom_backward.get(bottom) == Some(&true) {
+        for (bottom, &wanted) in node.bottom_backward.iter().enumerate() {
+            let possible = node.kind.has_grad(bottom, node.bottoms.len());
+            if node.needs_backward && wanted && !possible {
                 return Err((
                     Error::new(
                         ErrorKind::Graph,

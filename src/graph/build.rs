@@ -59,7 +59,7 @@ fn node(
     origin: Option<usize>,
 ) -> Result<Node> {
     let param = &def.param;
-    let kind = layers::find(param.r#type())?;
+    let kind = layers::of(param)?;
     let bottoms = param
         .bottom
         .iter()

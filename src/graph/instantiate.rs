@@ -234,6 +234,50 @@ pub fn reshape(
     Ok(())
 }
 
+/// Infers shapes anew behind node `from`, whose tops have these shapes now: of nodes that read something whose shape
+/// changes, and of those behind them. Which those were, in order.
+///
+/// # Errors
+/// With the layer's place, where the new shapes do not fit, or where a layer would want its buffers planned anew.
+pub fn reshape_behind(
+    graph: &mut Graph,
+    layers: &mut [Box<dyn Layer>],
+    from: NodeId,
+    tops: Vec<Shape>,
+) -> Result<Vec<NodeId>> {
+    let mut changed = vec![false; graph.values.len()];
+    let mut reshaped = Vec::new();
+    let mut told = Some(tops);
+    for (i, layer) in layers.iter_mut().enumerate().skip(from.index()) {
+        let id = NodeId(i as u32);
+        let node = graph.node(id);
+        let result = match told.take() {
+            Some(tops) => Ok(tops),
+            None if node.bottoms.iter().any(|&b| changed[b.index()]) => {
+                reshaped.push(id);
+                let before = layer.traits();
+                let shapes = layer.reshape(&bottom_shapes(graph, id));
+                shapes.and_then(|tops| {
+                    if before.same_plan(&layer.traits()) {
+                        Ok(tops)
+                    } else {
+                        Err(Error::unsupported(
+                            "the shapes of this layer's bottoms change while the net runs, and it would need other buffers",
+                        ))
+                    }
+                })
+            }
+            None => continue,
+        };
+        let tops = result.map_err(|error| error.at(graph.place(id)))?;
+        for (&top, shape) in graph.node(id).tops.iter().zip(&tops) {
+            changed[top.index()] = graph.value(top).shape != *shape;
+        }
+        set_tops(graph, id, tops).map_err(|error| error.at(graph.place(id)))?;
+    }
+    Ok(reshaped)
+}
+
 fn shape_clash(what: &str, owner: &str, theirs: &Shape, ours: &Shape) -> Error {
     Error::shape(format!(
         "cannot share parameter {what} with layer '{owner}': its shape there is {theirs}, here {ours}"

@@ -13,7 +13,7 @@ mod verify;
 use std::sync::Arc;
 
 pub use filter::{filter, state_of};
-pub use instantiate::{Brought, BuildOptions, Built, Locate, build, reshape};
+pub use instantiate::{Brought, BuildOptions, Built, Locate, build, reshape, reshape_behind};
 pub use verify::verify;
 
 use crate::{

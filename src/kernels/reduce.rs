@@ -131,14 +131,25 @@ wide! {
     }
 }
 
+/// out\[c\] += Σ over n and inner of f(x, y), for x and y of n × channels × inner.
+pub fn channel_total_add(
+    x: &[f32],
+    y: &[f32],
+    dims: (usize, usize),
+    out: &mut [f32],
+    f: impl Fn(f32, f32) -> f32 + Sync,
+) {
+    channels(x, y, dims, out, f, |old, sum| old + sum as f32);
+}
+
 /// out\[c\] += Σ over n and inner of x, for x of n × channels × inner.
 pub fn channel_sum_add(x: &[f32], dims: (usize, usize), out: &mut [f32]) {
-    channels(x, x, dims, out, |x, _| x, |old, sum| old + sum as f32);
+    channel_total_add(x, x, dims, out, |x, _| x);
 }
 
 /// out\[c\] += Σ over n and inner of x · y, for x and y of n × channels × inner.
 pub fn channel_dot_add(x: &[f32], y: &[f32], dims: (usize, usize), out: &mut [f32]) {
-    channels(x, y, dims, out, |x, y| x * y, |old, sum| old + sum as f32);
+    channel_total_add(x, y, dims, out, |x, y| x * y);
 }
 
 /// out\[c\] += Σ over n and inner of x · y, and sum\[c\] += Σ of y, in one pass.

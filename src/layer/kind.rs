@@ -13,11 +13,14 @@ pub struct LayerType {
     pub tops: Arity,
     /// What part it plays.
     pub role: Role,
-    /// Bottoms that never get a gradient: labels, indices.
+    /// Bottoms that never get a gradient: labels, indices. [`LAST`] is the last one, however many there are.
     pub no_grad: &'static [usize],
     /// Makes the layer.
     pub build: fn(&LayerDef) -> Result<Box<dyn Layer>>,
 }
+
+/// In [`LayerType::no_grad`]: the last bottom.
+pub const LAST: usize = usize::MAX;
 
 /// How many bottoms or tops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,12 @@ impl LayerType {
             no_grad: &[],
             build,
         }
+    }
+
+    /// Whether bottom `i` of `bottoms` can get a gradient.
+    pub fn has_grad(&self, i: usize, bottoms: usize) -> bool {
+        let without = |&b: &usize| b == i || (b == LAST && i + 1 == bottoms);
+        !self.no_grad.iter().any(without)
     }
 
     /// With these arities.

@@ -16,14 +16,14 @@ pub use crate::rng::Rng;
 pub use def::LayerDef;
 pub use fuse::{Act, Affine, Folded, Prepack, Tail, Taken};
 pub use io::{Backward, Forward, InPlace, InPlaceBackward, ParamDecl, Setup};
-pub use kind::{Arity, LayerType, Role};
+pub use kind::{Arity, LAST, LayerType, Role};
 
 pub use crate::kernels::narrow::Reduction;
 
 use crate::{
     error::{Error, Result},
     params::Param,
-    tensor::Shape,
+    tensor::{Shape, View},
 };
 
 /// One layer of a net.
@@ -43,7 +43,19 @@ pub trait Layer: Send {
     /// Where the bottoms do not fit.
     fn reshape(&mut self, bottoms: &[Shape]) -> Result<Vec<Shape>>;
 
-    /// What the planner has to know; asked after each `reshape`.
+    /// Where [`Traits::moving`] says so, before each `forward`: the shapes of the tops for this data of the bottoms;
+    /// `Some` when they differ from those last told. They hold until the next `reshape` or `incoming_shapes`. What is
+    /// computed to know them may be kept for `forward`.
+    ///
+    /// # Errors
+    /// Where the data makes no sense.
+    fn incoming_shapes(&mut self, bottoms: &[View<'_>]) -> Result<Option<Vec<Shape>>> {
+        let _ = bottoms;
+        unreachable!("a layer that declares Traits::moving implements incoming_shapes")
+    }
+
+    /// What the planner has to know; asked after each `reshape`. While the net runs, shapes may change behind a layer that
+    /// declares [`Traits::moving`]; then only the length of the workspace may change with them.
     fn traits(&self) -> Traits {
         Traits::default()
     }
@@ -169,6 +181,21 @@ pub struct Traits {
     pub workspace: usize,
     /// Forward changes parameters: running statistics.
     pub writes_params: bool,
+    /// The shapes of the tops depend on the data of the bottoms: see [`Layer::incoming_shapes`]. `reshape` gives the
+    /// largest that are usual. Only with [`Sharing::Separate`].
+    pub moving: bool,
+}
+
+impl Traits {
+    /// Whether a plan made for these holds for `other` too, but for the length of the workspace. Tops that lie in their
+    /// bottom or the reverse are not planned where shapes change while a net runs.
+    pub(crate) fn same_plan(&self, other: &Self) -> bool {
+        let sharing = |t: &Self| match t.sharing {
+            Sharing::Gather | Sharing::Scatter => Sharing::Separate,
+            sharing => sharing,
+        };
+        sharing(self) == sharing(other) && self.backward_reads == other.backward_reads
+    }
 }
 
 /// How top and bottom may share a buffer.
@@ -191,7 +218,7 @@ pub enum Sharing {
 }
 
 /// Data that backward reads.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// The data of the bottoms.
     pub bottoms: bool,

@@ -84,7 +84,7 @@ impl Bench {
     pub(crate) fn try_new(text: &str, bottoms: &[Tensor]) -> Result<Self> {
         let source = Source::new("test", text);
         let mut param = text::parse::<LayerParameter>("LayerParameter", &source)?.message;
-        let kind = crate::layers::find(param.r#type())?;
+        let kind = crate::layers::of(&param)?;
         param.bottom = (0..bottoms.len()).map(|i| format!("bottom{i}")).collect();
         if param.top.is_empty() {
             let tops = match kind.tops {
@@ -193,8 +193,13 @@ impl Bench {
             }
             return Ok(());
         }
-        let mut workspace = self.workspace();
         let bottoms: Vec<View<'_>> = self.bottoms.iter().map(Tensor::view).collect();
+        if self.layer.traits().moving
+            && let Some(shapes) = self.layer.incoming_shapes(&bottoms)?
+        {
+            self.tops = shapes.into_iter().map(Tensor::zeros).collect();
+        }
+        let mut workspace = self.workspace();
         let mut tops: Vec<ViewMut<'_>> = self.tops.iter_mut().map(blank).collect();
         self.layer.forward(&mut Forward {
             bottoms: &bottoms,

@@ -3,8 +3,10 @@
 mod activation;
 mod common;
 mod data;
+mod indices;
 mod loss;
 mod normalization;
+mod python;
 mod utility;
 mod vision;
 
@@ -12,6 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     layer::LayerType,
     nearest::nearest,
+    schema::LayerParameter,
 };
 
 /// All families.
@@ -30,11 +33,27 @@ pub fn all() -> impl Iterator<Item = &'static LayerType> {
     FAMILIES.iter().copied().flatten().copied()
 }
 
+/// Further names that forks give to a type.
+const ALIASES: &[(&str, &str)] = &[("HardSwish", "HSwish")];
+
+/// The type of a layer: the one of its name, or what stands in for the Python layer that it names.
+///
+/// # Errors
+/// As [`find`]; `Unsupported`, with module and class, for a Python layer that nothing stands in for.
+pub fn of(param: &LayerParameter) -> Result<&'static LayerType> {
+    match param.r#type() {
+        "Python" => python::stand_in(param),
+        name => find(name),
+    }
+}
+
 /// The type of this name.
 ///
 /// # Errors
 /// `Graph`, with the nearest known name, where there is none.
 pub fn find(name: &str) -> Result<&'static LayerType> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let name = alias.map_or(name, |&(_, name)| name);
     all()
         .find(|kind| kind.name == name)
         .ok_or_else(|| unknown(name))
@@ -44,9 +63,6 @@ fn unknown(name: &str) -> Error {
     let error = Error::new(ErrorKind::Graph, format!("unknown layer type '{name}'"));
     match nearest(name, all().map(|kind| kind.name)) {
         Some(near) => error.help(format!("did you mean '{near}'?")),
-        None if name == "Python" => error.help(
-            "a Python layer is code of its own; cortado runs none. Replace it by layers of the catalogue",
-        ),
         None => {
             let mut names: Vec<&str> = all().map(|kind| kind.name).collect();
             names.sort_unstable();

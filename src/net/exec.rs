@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    graph::{Node, ValueId},
+    graph::{self, Node, ValueId},
     layer::{Backward, Forward, InPlace, InPlaceBackward, Layer},
     params::{Param, Params},
     rng::{Use, stream},
@@ -124,6 +124,9 @@ impl Net {
 
     fn step(&mut self, i: usize, params: &mut Params) -> Result<()> {
         let start = self.times.is_some().then(Instant::now);
+        if self.plan.steps[i].moving {
+            self.ask_shapes(i, params)?;
+        }
         let step = &self.plan.steps[i];
         let node = self.run.node(step.node);
         if let Action::Seed(value) = step.action {
@@ -178,6 +181,35 @@ impl Net {
             }
         }
         Ok(())
+    }
+
+    /// Lets a layer that knows the shapes of its tops only now tell them, and reshapes what is behind it. Every buffer
+    /// stays in its place, so what earlier steps left is still there.
+    fn ask_shapes(&mut self, i: usize, params: &mut Params) -> Result<()> {
+        let step = &self.plan.steps[i];
+        let id = step.node;
+        let bottoms: Few<View<'_>> = (self.run.node(id).bottoms.iter())
+            .zip(&step.bottoms)
+            .filter_map(|(&b, &place)| Some(view(&self.run.values, &self.arena.slots, b, place?)))
+            .collect();
+        let asked = self.layers[id.index()].incoming_shapes(&bottoms);
+        drop(bottoms);
+        let Some(shapes) = asked.map_err(|error| error.at(self.graph.place(id)))? else {
+            return Ok(());
+        };
+        match graph::reshape_behind(&mut self.graph, &mut self.layers, id, shapes) {
+            Ok(behind) => {
+                self.settle_shapes();
+                self.plan.grow(&self.run, &self.layers);
+                self.arena.fit(&self.plan.slots, self.plan.workspace);
+                self.prepack_again(&behind, params)
+            }
+            Err(error) => {
+                // Some shapes have changed, some not: back to those that were planned.
+                self.reshape(&[])?;
+                Err(error)
+            }
+        }
     }
 
     fn seed_diff(&mut self, i: usize, value: ValueId) {

@@ -100,7 +100,9 @@ pub(super) fn place(
             }
         }
     }
-    if drafts.iter().all(|d| d.action != Action::Backward) {
+    // Parts lie where the shapes of now put them; behind a layer whose tops change within a pass they would move.
+    let settled = layers.iter().all(|l| !l.traits().moving);
+    if settled && drafts.iter().all(|d| d.action != Action::Backward) {
         share_parts(graph, layers, drafts, &mut classes);
     }
     let mut last = vec![0usize; 2 * n];

@@ -448,11 +448,16 @@ impl Net {
 
     fn reshape(&mut self, changed: &[(ValueId, Shape)]) -> Result<()> {
         graph::reshape(&mut self.graph, &mut self.layers, changed)?;
+        self.settle_shapes();
+        self.ready.reshaped();
+        self.replan()
+    }
+
+    /// Tells the graph that runs of the shapes of the one that was declared.
+    fn settle_shapes(&mut self) {
         for (run, value) in self.run.values.iter_mut().zip(&self.graph.values) {
             run.shape.clone_from(&value.shape);
         }
-        self.ready.reshaped();
-        self.replan()
     }
 
     /// Forward passes so far: they number the random streams.

@@ -63,6 +63,8 @@ pub(super) struct Step {
     pub(super) action: Action,
     /// Bottom and top (or their diffs) are one place.
     pub(super) in_place: bool,
+    /// The layer tells the shapes of its tops when it sees the bottoms.
+    pub(super) moving: bool,
     pub(super) bottoms: Few<Option<Place>>,
     pub(super) tops: Few<Option<Place>>,
     pub(super) bottom_diffs: Few<Option<Place>>,
@@ -201,6 +203,30 @@ pub(super) fn draft(graph: &Graph, layers: &[Box<dyn Layer>]) -> Vec<Draft> {
     drafts
 }
 
+/// The largest workspace that a layer asks for.
+fn workspace(graph: &Graph, layers: &[Box<dyn Layer>]) -> usize {
+    let left = layers.iter().zip(&graph.nodes).filter(|(_, n)| !n.gone);
+    left.map(|(layer, _)| layer.traits().workspace)
+        .max()
+        .unwrap_or(0)
+}
+
+impl Plan {
+    /// Makes room for the shapes of now, every buffer in its place: for shapes that change within a pass.
+    pub(super) fn grow(&mut self, graph: &Graph, layers: &[Box<dyn Layer>]) {
+        for ((value, data), diff) in graph.values.iter().zip(&self.data).zip(&self.diff) {
+            for place in [Some(*data).filter(|_| !value.gone), *diff]
+                .into_iter()
+                .flatten()
+            {
+                let slot = &mut self.slots[place.slot];
+                *slot = (*slot).max(place.range(value.shape.count()).end);
+            }
+        }
+        self.workspace = self.workspace.max(workspace(graph, layers));
+    }
+}
+
 /// Plans a graph.
 pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Plan {
     let mut drafts = draft(graph, layers);
@@ -217,6 +243,7 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Pla
             node: d.node,
             action: d.action,
             in_place: d.in_place,
+            moving: d.action == Action::Forward && layers[d.node.index()].traits().moving,
             bottoms: d.bottoms.iter().map(place).collect(),
             tops: d.tops.iter().map(place).collect(),
             bottom_diffs: d.bottom_diffs.iter().map(place).collect(),
@@ -241,13 +268,7 @@ pub(super) fn plan(graph: &Graph, layers: &[Box<dyn Layer>], kept: &Kept) -> Pla
                     .chain(kept.diff[i].then_some(Buf::Diff(id)))
             })
             .collect(),
-        workspace: layers
-            .iter()
-            .zip(&graph.nodes)
-            .filter(|(_, node)| !node.gone)
-            .map(|(l, _)| l.traits().workspace)
-            .max()
-            .unwrap_or(0),
+        workspace: workspace(graph, layers),
         writes_params: layers.iter().any(|l| l.traits().writes_params),
     }
 }

@@ -48,6 +48,16 @@ impl Net {
         Ok(())
     }
 
+    /// Prepares layers whose shapes have changed within a pass.
+    pub(super) fn prepack_again(&mut self, nodes: &[NodeId], params: &mut Params) -> Result<()> {
+        if matches!(self.ready, Ready::For(_)) {
+            for id in nodes {
+                self.prepack_node(id.index(), params, false)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says that the parameters are final and only this net uses them: values that layers keep in a form of their own are
     /// dropped from the store, and later changes to it are not seen. Does nothing in a net that runs backward.
     ///

@@ -272,3 +272,145 @@ mod parts {
         }
     }
 }
+
+/// Shapes that change within a pass.
+mod moving {
+    use super::*;
+    use crate::net::Level;
+
+    const INPUTS: &str = r#"
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 } } }
+        layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 4 } } }
+        layer { name: "select" type: "Input" top: "select" input_param { shape { dim: 4 } } }
+        layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" inner_product_param { num_output: 5 } }
+        layer { name: "t" type: "TanH" bottom: "a" top: "a" }"#;
+    const FILTER: &str = r#"layer { name: "f" type: "Filter" bottom: "a" bottom: "label" bottom: "select" top: "f" top: "l" }"#;
+
+    fn rest(data: &str, label: &str) -> String {
+        format!(
+            r#"
+            layer {{ name: "b" type: "InnerProduct" bottom: "{data}" top: "b" inner_product_param {{ num_output: 3 }} }}
+            layer {{ name: "r" type: "ReLU" bottom: "b" top: "b" }}
+            layer {{ name: "u" type: "TanH" bottom: "{data}" top: "u" }}
+            layer {{ name: "c" type: "Concat" bottom: "b" bottom: "u" top: "c" }}
+            layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "{label}" top: "loss" propagate_down: true propagate_down: false }}"#
+        )
+    }
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7 + seed * 5) % 11) as f32 / 5.0 - 1.0)
+            .collect()
+    }
+
+    /// Outputs, then gradients of the parameters.
+    fn run(net: &mut Net, params: &mut Params, inputs: &[(&str, &Tensor)]) -> Vec<Vec<f32>> {
+        for (i, id) in net.learnable().into_iter().enumerate() {
+            let param = &mut params[id];
+            param.value.data = values(param.value.data.len(), i);
+        }
+        params.touch();
+        params.clear_grads();
+        net.poison();
+        net.set_inputs(inputs).unwrap();
+        net.forward(params).unwrap();
+        let outputs = net.output_values().filter(|(name, ..)| *name == "loss");
+        let mut seen: Vec<Vec<f32>> = outputs.map(|(.., view)| view.data.to_vec()).collect();
+        net.backward(params).unwrap();
+        seen.extend(net.learnable().iter().map(|&id| params[id].grad.clone()));
+        seen
+    }
+
+    /// A filter in the middle gives what feeding only the items that pass would, whatever passes from one time to the next.
+    #[test]
+    fn what_is_behind_a_filter_sees_only_what_passes() {
+        for (backward, keep) in [
+            (true, Keep::All),
+            (true, Keep::Outputs),
+            (false, Keep::Outputs),
+        ] {
+            let make = |text: &str| {
+                let file =
+                    load::net_from_text("test", text, load::LoadOptions::default(), &mut Silent);
+                let mut params = Params::new();
+                let options = NetOptions {
+                    keep,
+                    backward,
+                    optimize: Level::Exact,
+                    ..NetOptions::default()
+                };
+                let net = Net::new(&file.unwrap().net, &mut params, &options, &mut Silent);
+                (net.unwrap(), params)
+            };
+            let (mut filtered, mut params) = make(&format!("{INPUTS} {FILTER} {}", rest("f", "l")));
+            let (mut plain, mut other) = make(&format!("{INPUTS} {}", rest("a", "label")));
+            for select in [
+                &[1.0, 0.0, -1.0, 0.0][..],
+                &[1.0; 4],
+                &[0.0; 4],
+                &[0.0; 4],
+                &[0.0, 1.0, 0.0, 0.0],
+                &[0.0, 1.0],
+                &[1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0],
+                &[1.0, 1.0, 0.0, 0.0],
+            ] {
+                let n = select.len();
+                let (data, label) = (values(3 * n, 1), (0..n).map(|i| (i % 3) as f32));
+                let label: Vec<f32> = label.collect();
+                let kept: Vec<usize> = (0..n).filter(|&i| select[i] != 0.0).collect();
+                let pick = |from: &[f32], width: usize| -> Vec<f32> {
+                    let items = kept.iter().map(|i| &from[i * width..][..width]);
+                    items.flatten().copied().collect()
+                };
+                let tensor = |n: usize, width: usize, data: Vec<f32>| match width {
+                    1 => Tensor::new([n], data).unwrap(),
+                    _ => Tensor::new([n, width], data).unwrap(),
+                };
+                let want = run(
+                    &mut plain,
+                    &mut other,
+                    &[
+                        ("data", &tensor(kept.len(), 3, pick(&data, 3))),
+                        ("label", &tensor(kept.len(), 1, pick(&label, 1))),
+                    ],
+                );
+                let got = run(
+                    &mut filtered,
+                    &mut params,
+                    &[
+                        ("data", &tensor(n, 3, data.clone())),
+                        ("label", &tensor(n, 1, label.clone())),
+                        ("select", &tensor(n, 1, select.to_vec())),
+                    ],
+                );
+                assert_eq!(got.len(), want.len());
+                for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+                    assert!((got - want).abs() < 1e-6, "{select:?}: {got}, not {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_behind_is_an_error_and_no_more() {
+        let text = format!(
+            r#"{INPUTS} {FILTER} layer {{ name: "s" type: "Silence" bottom: "l" }}
+            layer {{ name: "fixed" type: "Reshape" bottom: "f" top: "y" reshape_param {{ shape {{ dim: 2 dim: 10 }} }} }}"#
+        );
+        let (mut net, mut params) = net(&text, Keep::Outputs, false);
+        for (select, fits) in [
+            ([1.0; 4], true),
+            ([1.0, 0.0, 0.0, 0.0], false),
+            ([1.0; 4], true),
+        ] {
+            let select = Tensor::new([4], select.to_vec()).unwrap();
+            net.set_input("select", &select).unwrap();
+            let result = net.forward(&mut params);
+            assert_eq!(result.is_ok(), fits);
+            if let Err(error) = result {
+                assert!(error.to_string().contains("'fixed'"), "{error}");
+            }
+            assert_eq!(net.output_values().next().unwrap().2.data.len(), 20);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const TYPES: &[&LayerType] = &[&data::TYPE, &dummy_data::TYPE, &input::TYPE];
 
 /// The shape that a `BlobShape` of the prototxt tells.
-fn shape(def: &LayerDef, field: &str, dims: &[i64]) -> Result<Shape> {
+pub(super) fn shape(def: &LayerDef, field: &str, dims: &[i64]) -> Result<Shape> {
     let dims = dims
         .iter()
         .map(|&d| usize::try_from(d))

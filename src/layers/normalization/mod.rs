@@ -4,6 +4,7 @@ use crate::layer::LayerType;
 
 mod batch_norm;
 mod lrn;
+mod mvn;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&batch_norm::TYPE, &lrn::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[&batch_norm::TYPE, &lrn::TYPE, &mvn::TYPE];
