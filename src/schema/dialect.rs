@@ -120,6 +120,7 @@ const OWNED: &[Owned] = &[
     owned(15165, &["TripletLoss"], &[47, 203]),
     owned(15166, &["CtcLoss"], &[157]),
     owned(15167, &["ContinuationIndicator"], &[158]),
+    owned(15180, &["SpatialDropout"], &[]),
 ];
 
 /// The number here of a field of a layer of this type; `None` where it has no meaning.
