@@ -3,8 +3,25 @@
 use crate::layer::LayerType;
 
 mod convolution;
+mod convolution_depthwise;
+mod crop;
+mod deconvolution;
+mod depthwise_convolution;
+mod filters;
 mod geometry;
+mod im2col;
+mod pool;
 mod pooling;
+mod spp;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&convolution::TYPE, &pooling::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[
+    &convolution::TYPE,
+    &convolution_depthwise::TYPE,
+    &crop::TYPE,
+    &deconvolution::TYPE,
+    &depthwise_convolution::TYPE,
+    &im2col::TYPE,
+    &pooling::TYPE,
+    &spp::TYPE,
+];
