@@ -26,6 +26,7 @@ use crate::{
 
 pub(super) const TYPE: LayerType = LayerType::new("Deconvolution", |def| {
     Ok(Box::new(Deconvolution {
+        backward: def.backward,
         param: def.param.convolution_param.clone().unwrap_or_default(),
         conv: None,
         weights: Shape::default(),
@@ -38,6 +39,8 @@ pub(super) const TYPE: LayerType = LayerType::new("Deconvolution", |def| {
 .arity(Arity::AtLeast(1), Arity::LikeBottoms);
 
 struct Deconvolution {
+    /// Whether the net runs backward.
+    backward: bool,
     param: ConvolutionParameter,
     /// From the top to the bottom; known from `reshape` on.
     conv: Option<Conv>,
@@ -147,7 +150,11 @@ impl Layer for Deconvolution {
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads::BOTTOMS,
-            workspace: self.conv().workspace_len(),
+            workspace: if self.backward {
+                self.conv().workspace_len()
+            } else {
+                self.conv().data_workspace_len()
+            },
             ..Traits::default()
         }
     }
@@ -233,8 +240,9 @@ impl Layer for Deconvolution {
 
 #[cfg(test)]
 mod tests {
-    use crate::layer::testing::{
-        Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor,
+    use crate::layer::{
+        Act, Affine, Prepack, Tail,
+        testing::{Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor},
     };
 
     fn layer(options: &str) -> String {
@@ -270,6 +278,31 @@ mod tests {
         assert_eq!(bench.tops[0].shape.dims(), [1, 2, 4, 4]);
         let y = bench.forward();
         assert_close(&[y[5], y[6], y[9], y[26]], &[3.0; 4], 1e-6);
+    }
+
+    #[test]
+    fn what_follows_is_absorbed() {
+        let text = layer(&format!("num_output: 2 kernel_size: 2 stride: 2 {FILLED}"));
+        let mut bench = Bench::new(&text, &[noise(&[2, 3, 3, 4], 1)]);
+        let mut want = bench.forward().to_vec();
+        assert!(bench.layer.absorb(Tail::Affine));
+        assert!(bench.layer.absorb(Tail::Act(Act::Relu(0.1))));
+        let then = Affine {
+            scale: vec![2.0, -3.0],
+            shift: vec![0.5, 1.0],
+        };
+        let mut io = Prepack {
+            params: &mut bench.params,
+            then: Some(&then),
+            last: false,
+        };
+        assert!(!bench.layer.prepack(&mut io).unwrap());
+        for (i, y) in want.iter_mut().enumerate() {
+            let c = i / 48 % 2;
+            *y = then.scale[c] * *y + then.shift[c];
+            *y *= if *y > 0.0 { 1.0 } else { 0.1 };
+        }
+        assert_close(bench.forward(), &want, 1e-5);
     }
 
     #[test]

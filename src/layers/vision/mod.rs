@@ -10,9 +10,11 @@ mod depthwise_convolution;
 mod filters;
 mod geometry;
 mod im2col;
+mod interp;
 mod pool;
 mod pooling;
 mod spp;
+mod upsample;
 
 /// The rows of this family, sorted by type.
 pub(super) const TYPES: &[&LayerType] = &[
@@ -22,6 +24,8 @@ pub(super) const TYPES: &[&LayerType] = &[
     &deconvolution::TYPE,
     &depthwise_convolution::TYPE,
     &im2col::TYPE,
+    &interp::TYPE,
     &pooling::TYPE,
     &spp::TYPE,
+    &upsample::TYPE,
 ];

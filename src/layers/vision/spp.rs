@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn gradients_and_threads() {
-        let mut x = noise(&[2, 2, 5, 7], 1);
+        let mut x = noise(&[2, 2, 6, 7], 1);
         // No two values closer than the step of the differences, all above 0.
         for (i, v) in x.data.iter_mut().enumerate() {
             *v = (i * 37 % 141) as f32 * 0.05 + 0.5;
