@@ -380,7 +380,11 @@ fn own_or_share(
     let id = params.push(Param {
         value,
         grad: Vec::new(),
-        lr_mult: if decl.statistic { 0.0 } else { spec.lr_mult() },
+        lr_mult: if decl.statistic || decl.fixed {
+            0.0
+        } else {
+            spec.lr_mult()
+        },
         decay_mult: spec.decay_mult(),
     });
     if !name.is_empty() {

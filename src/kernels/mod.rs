@@ -9,6 +9,8 @@ pub mod conv;
 pub mod cut;
 pub mod finish;
 pub mod gemm;
+pub mod im2col;
+pub mod interp;
 pub mod lrn;
 pub mod map;
 pub mod narrow;

@@ -25,8 +25,10 @@ pub struct ParamDecl {
     pub shape: Shape,
     /// How it starts.
     pub filler: FillerParameter,
-    /// Kept by the layer itself (running statistics): never trained, whatever `lr_mult` says.
+    /// Kept by the layer itself (running statistics): never trained, and a `lr_mult` above 0 is an error.
     pub statistic: bool,
+    /// Never trained, whatever `lr_mult` says.
+    pub fixed: bool,
 }
 
 impl Setup<'_> {
@@ -36,6 +38,7 @@ impl Setup<'_> {
             shape,
             filler: filler.cloned().unwrap_or_default(),
             statistic: false,
+            fixed: false,
         });
     }
 
@@ -45,7 +48,17 @@ impl Setup<'_> {
             shape,
             filler: FillerParameter::default(),
             statistic: true,
+            fixed: false,
         });
+    }
+
+    /// Asks for a parameter that no solver touches, whatever the net says.
+    pub fn fixed(&mut self, shape: Shape, filler: Option<&FillerParameter>) {
+        self.param(shape, filler);
+        self.declared
+            .last_mut()
+            .into_iter()
+            .for_each(|p| p.fixed = true);
     }
 }
 

@@ -119,10 +119,11 @@ impl Bench {
             let mut value = Tensor::zeros(decl.shape);
             let mut rng = stream(SEED, Use::Filler, 0, i as u64);
             filler::fill(&decl.filler, &mut value, &mut rng)?;
+            let learns = !(decl.statistic || decl.fixed);
             params.push(Param {
-                grad: vec![0.0; if decl.statistic { 0 } else { value.data.len() }],
+                grad: vec![0.0; if learns { value.data.len() } else { 0 }],
                 value,
-                lr_mult: if decl.statistic { 0.0 } else { 1.0 },
+                lr_mult: if learns { 1.0 } else { 0.0 },
                 decay_mult: 1.0,
             });
         }

@@ -7,6 +7,7 @@ mod indices;
 mod loss;
 mod normalization;
 mod python;
+mod recurrent;
 mod utility;
 mod vision;
 
@@ -21,6 +22,7 @@ use crate::{
 pub const FAMILIES: &[&[&LayerType]] = &[
     data::TYPES,
     vision::TYPES,
+    recurrent::TYPES,
     common::TYPES,
     normalization::TYPES,
     activation::TYPES,

@@ -332,11 +332,13 @@ fn copy(
 }
 
 /// Whether a stored blob has this shape. The four legacy extents count from the end, a bias of 32 being 1, 1, 1, 32.
+/// Extents of 1 do not matter: forks store the scales of one layer as 1, C and as 1, C, 1, 1.
 fn shape_equals(own: &Shape, blob: &BlobProto) -> Result<bool> {
     let stored = shape_of(blob)?;
     let legacy = [blob.num, blob.channels, blob.height, blob.width];
     if legacy.iter().all(Option::is_none) {
-        return Ok(stored == *own);
+        let [own, stored] = [own, &stored].map(|shape| shape.dims().iter().filter(|&&d| d != 1));
+        return Ok(own.eq(stored));
     }
     Ok(legacy_equals(own, &stored))
 }

@@ -167,21 +167,20 @@ impl Conv {
         weights + self.shared_field_len(&self.forward)
     }
 
+    /// Floats of workspace that [`Conv::backward_data`] needs.
+    pub fn data_workspace_len(&self) -> usize {
+        let sums = self.backward_sums().iter();
+        let weights = sums.clone().map(|sum| self.packed_len(sum)).max();
+        let field = sums.map(|sum| self.shared_field_len(sum)).max();
+        weights.unwrap_or(0) + field.unwrap_or(0)
+    }
+
     /// Floats of workspace that any pass needs.
     pub fn workspace_len(&self) -> usize {
-        let data = self
-            .backward_sums()
-            .iter()
-            .map(|sum| self.packed_len(sum))
-            .max();
-        let field = self
-            .backward_sums()
-            .iter()
-            .map(|sum| self.shared_field_len(sum))
-            .max();
-        let data = data.unwrap_or(0) + field.unwrap_or(0);
         let weights = self.weights_plan().workspace_len(&self.shape);
-        self.forward_workspace_len(false).max(data).max(weights)
+        self.forward_workspace_len(false)
+            .max(self.data_workspace_len())
+            .max(weights)
     }
 
     /// Packs the weights for [`Conv::forward`], transformed where that should be faster; they serve plans for any other

@@ -1,4 +1,4 @@
-//! Pooling of planes: the largest or the mean of each window, and the gradients.
+//! Pooling of planes: the largest, the mean or a drawn value of each window, and the gradients.
 //!
 //! Windows start at multiples of the stride, minus the pad, and are clipped to the image. A window that clipping leaves
 //! empty (a stride beyond the kernel) has the maximum −`f32::MAX` at no pixel, and the mean 0.
@@ -6,6 +6,7 @@
 pub(super) mod average;
 pub(super) mod lines;
 mod max;
+mod stochastic;
 
 use std::ops::Range;
 
@@ -131,6 +132,49 @@ pub fn average_backward(s: &PoolShape, dy: &[f32], dx: &mut [f32]) {
     let parts = (Units(dx, inner), Units(dy, outer));
     cut::each(parts, planes, s.bytes(), |_, (dx, dy)| {
         average::backward(s, dy.0, dx.0);
+    });
+}
+
+/// y = of each window the value at which the running sum of the values first reaches `shares` (0 to 1, one for each window)
+/// of their sum, at = its pixel in the plane: Zeiler and Fergus 2013, for values of at least 0.
+pub fn stochastic_forward(s: &PoolShape, x: &[f32], shares: &[f32], y: &mut [f32], at: &mut [i32]) {
+    s.check(x, y);
+    assert!(shares.len() == y.len() && at.len() == y.len());
+    let (inner, outer) = (s.in_plane(), s.out_plane());
+    let parts = (
+        Units(x, inner),
+        Units(shares, outer),
+        Units(y, outer),
+        Units(at, outer),
+    );
+    cut::each(
+        parts,
+        x.len() / inner,
+        s.bytes(),
+        |_, (x, shares, y, at)| {
+            stochastic::draw(s, x.0, shares.0, y.0, at.0);
+        },
+    );
+}
+
+/// y = Σ x² / Σ x of each window, the mean of what [`stochastic_forward`] draws; 0 where Σ x is not above 0.
+pub fn stochastic_mean(s: &PoolShape, x: &[f32], y: &mut [f32]) {
+    s.check(x, y);
+    let (inner, outer) = (s.in_plane(), s.out_plane());
+    let parts = (Units(x, inner), Units(y, outer));
+    cut::each(parts, x.len() / inner, s.bytes(), |_, (x, y)| {
+        stochastic::mean(s, x.0, y.0);
+    });
+}
+
+/// dx = the gradient of [`stochastic_mean`]. Overwrites.
+pub fn stochastic_mean_backward(s: &PoolShape, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    s.check(dx, dy);
+    assert_eq!(x.len(), dx.len());
+    let (inner, outer, planes) = (s.in_plane(), s.out_plane(), dx.len() / s.in_plane());
+    let parts = (Units(x, inner), Units(dy, outer), Units(dx, inner));
+    cut::each(parts, planes, s.bytes(), |_, (x, dy, dx)| {
+        stochastic::mean_backward(s, x.0, dy.0, dx.0);
     });
 }
 

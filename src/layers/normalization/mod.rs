@@ -3,8 +3,9 @@
 use crate::layer::LayerType;
 
 mod batch_norm;
+mod bn;
 mod lrn;
 mod mvn;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&batch_norm::TYPE, &lrn::TYPE, &mvn::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[&bn::TYPE, &batch_norm::TYPE, &lrn::TYPE, &mvn::TYPE];

@@ -8,11 +8,11 @@
 //! the bottoms. `engine` and `force_nd_im2col` change nothing: there is one way for any number of axes. Where the kernel
 //! is larger than the padded bottom Caffe may round to one window that reads beyond it; here that is an error.
 
-use super::geometry::{Rounding, Window};
+use super::{filters::Filters, geometry::Rounding};
 use crate::{
     error::{Error, Result},
     kernels::conv::{
-        Conv, ConvParams, ConvShape, Epilogue, Filters, Packed, Reduced, ReducedWeights, Residual,
+        self, Conv, ConvParams, ConvShape, Epilogue, Packed, Reduced, ReducedWeights, Residual,
     },
     layer::{
         Arity, Backward, Folded, Forward, Layer, LayerDef, LayerType, Prepack, Reads, Reduction,
@@ -22,10 +22,15 @@ use crate::{
     tensor::Shape,
 };
 
-pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
-    Ok(Box::new(Convolution {
-        def: def.clone(),
+pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| Ok(build(def, false)))
+    .arity(Arity::AtLeast(1), Arity::LikeBottoms);
+
+/// The layer; `depthwise` where each channel has filters of its own.
+pub(super) fn build(def: &LayerDef, depthwise: bool) -> Box<dyn Layer> {
+    Box::new(Convolution {
+        backward: def.backward,
         param: def.param.convolution_param.clone().unwrap_or_default(),
+        depthwise,
         conv: None,
         weights: Shape::default(),
         batch: 0,
@@ -36,13 +41,14 @@ pub(super) const TYPE: LayerType = LayerType::new("Convolution", |def| {
         reduction: None,
         reduced: None,
         rounded: None,
-    }))
-})
-.arity(Arity::AtLeast(1), Arity::LikeBottoms);
+    })
+}
 
 struct Convolution {
-    def: LayerDef,
+    /// Whether the net runs backward.
+    backward: bool,
     param: ConvolutionParameter,
+    depthwise: bool,
     /// Known from `reshape` on.
     conv: Option<Conv>,
     weights: Shape,
@@ -62,41 +68,14 @@ struct Convolution {
 impl Convolution {
     /// The sizes for a bottom, with the shapes of the weights and the top.
     fn fit(&self, bottom: &Shape) -> Result<(ConvShape, Shape, Shape)> {
-        let p = &self.param;
-        let invalid = |field: &str, why: String| {
-            Err(self.def.invalid(&format!("convolution_param.{field}"), why))
-        };
-        let axis = bottom
-            .axis(p.axis())
-            .map_err(|e| self.def.invalid("convolution_param.axis", e.message()))?;
-        let input = &bottom.dims()[axis + 1..];
-        let window = Window::of_convolution(p, input.len())?;
-        let channels = bottom.dims()[axis];
-        let (outputs, groups) = (p.num_output() as usize, p.group() as usize);
-        if outputs == 0 {
-            return invalid("num_output", "must be at least 1".to_owned());
-        }
-        if groups == 0 {
-            return invalid("group", "must be at least 1".to_owned());
-        }
-        if channels == 0 {
-            return Err(Error::shape(format!(
-                "the bottom, {bottom}, has no channels"
-            )));
-        }
-        for (n, what) in [(channels, "input"), (outputs, "output")] {
-            if n % groups != 0 {
-                return invalid(
-                    "group",
-                    format!("{n} {what} channels do not divide by group {groups}"),
-                );
-            }
-        }
+        let told = Filters::told(&self.param, self.depthwise, bottom)?;
+        let window = &told.window;
+        let input = &bottom.dims()[told.axis + 1..];
         let output = window.output(input, Rounding::Floor)?;
         let sizes = ConvShape::new(&ConvParams {
-            in_channels: channels,
-            out_channels: outputs,
-            groups,
+            in_channels: told.channels,
+            out_channels: told.outputs,
+            groups: told.groups,
             input,
             kernel: &window.kernel,
             stride: &window.stride,
@@ -104,9 +83,12 @@ impl Convolution {
             dilation: &window.dilation,
         })
         .map_err(Error::shape)?;
-        let weights = [&[outputs, channels / groups], &window.kernel[..]].concat();
-        let top = [&bottom.dims()[..axis], &[outputs], &output[..]].concat();
-        Ok((sizes, Shape::checked(&weights)?, Shape::checked(&top)?))
+        let weights = [
+            &[told.outputs, told.channels / told.groups],
+            &window.kernel[..],
+        ]
+        .concat();
+        Ok((sizes, Shape::checked(&weights)?, told.top(bottom, &output)?))
     }
 
     /// Plans for the sizes of now, where less precision is asked for.
@@ -168,7 +150,7 @@ impl Layer for Convolution {
             backward_reads: Reads::BOTTOMS,
             workspace: if self.reduced.is_some() {
                 0
-            } else if self.def.backward {
+            } else if self.backward {
                 self.conv().workspace_len()
             } else {
                 self.conv().forward_workspace_len(true)
@@ -211,9 +193,9 @@ impl Layer for Convolution {
         let rounded = self.reduced.as_ref().zip(self.rounded.as_ref());
         let own = io.params.get(1).map(|b| &b.value.data[..]);
         let (w, bias) = match &self.packed {
-            Some(packed) => (Filters::Packed(packed), Some(&self.folded.bias[..])),
-            None if rounded.is_some() => (Filters::Plain(&[]), Some(&self.folded.bias[..])),
-            None => (Filters::Plain(&io.params[0].value.data), own),
+            Some(packed) => (conv::Filters::Packed(packed), Some(&self.folded.bias[..])),
+            None if rounded.is_some() => (conv::Filters::Plain(&[]), Some(&self.folded.bias[..])),
+            None => (conv::Filters::Plain(&io.params[0].value.data), own),
         };
         let bias = bias.filter(|bias| !bias.is_empty());
         let (bottoms, residual) = match io.bottoms {

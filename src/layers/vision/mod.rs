@@ -3,8 +3,29 @@
 use crate::layer::LayerType;
 
 mod convolution;
+mod convolution_depthwise;
+mod crop;
+mod deconvolution;
+mod depthwise_convolution;
+mod filters;
 mod geometry;
+mod im2col;
+mod interp;
+mod pool;
 mod pooling;
+mod spp;
+mod upsample;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&convolution::TYPE, &pooling::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[
+    &convolution::TYPE,
+    &convolution_depthwise::TYPE,
+    &crop::TYPE,
+    &deconvolution::TYPE,
+    &depthwise_convolution::TYPE,
+    &im2col::TYPE,
+    &interp::TYPE,
+    &pooling::TYPE,
+    &spp::TYPE,
+    &upsample::TYPE,
+];

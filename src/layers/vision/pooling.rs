@@ -1,18 +1,25 @@
-//! Pooling: y\[p\] = the largest (MAX) or the mean (AVE) of the values in window p, plane by plane.
+//! Pooling: y\[p\] = the largest (MAX), the mean (AVE) or a drawn one (STOCHASTIC) of the values in window p, plane by plane.
 //!
 //! MAX: dx\[i\] = Σ dy\[p\] over the windows whose first largest value is i. AVE: dx\[i\] = Σ dy\[p\] / size of p over the
-//! windows that hold i, the size being counted in the padded plane.
+//! windows that hold i, the size being counted in the padded plane. STOCHASTIC (Zeiler and Fergus 2013): in TRAIN each value
+//! is drawn with probability x / Σ x, and dy goes where it came from; in TEST y = Σ x² / Σ x, the mean of that, with its own
+//! gradient dx\[i\] = Σ dy\[p\] (2 x\[i\] - y\[p\]) / Σ x. Values have to be at least 0, as behind a ReLU.
 //!
-//! Shapes: x \[N, C, H, W\]; y \[N, C, ⌈(H + 2 pad - kernel) / stride⌉ + 1, ..\], with `round_mode: FLOOR` rounded down; with
-//! any padding a last window that would begin behind plane and padding is dropped. `global_pooling` has one window. MAX
-//! may have a second top as y: the position in the plane of each largest value. In TRAIN backward reads neither bottoms nor
-//! tops: positions are kept here. In TEST MAX keeps none, and backward finds them anew in the bottom. A window without any pixel, which a stride larger than the kernel can make, gives
-//! -`f32::MAX` (position -1) or 0 and passes no gradient; there Caffe divides 0 by 0, and writes outside its blob.
+//! Shapes: x \[N, C, H, W\]; y \[N, C, ⌈(H + 2 pad - kernel) / stride⌉ + 1, ..\], with `round_mode: FLOOR` or `ceil_mode: false`
+//! rounded down; with any padding a last window that would begin behind plane and padding is dropped. `global_pooling` has
+//! one window. MAX may have a second top as y: the position in the plane of each largest value. In TRAIN backward reads
+//! neither bottoms nor tops: positions are kept here. In TEST none are kept, and backward finds them anew in the bottom.
+//!
+//! Departures: a window without any pixel, which a stride larger than the kernel can make, gives -`f32::MAX` (position -1) or
+//! 0 and passes no gradient; there Caffe divides 0 by 0, and writes outside its blob. Caffe has STOCHASTIC on the GPU only,
+//! without padding, which is left out of the window here, and with no gradient in TEST.
 
-use super::geometry::{Rounding, Window};
+use super::{
+    geometry::{Rounding, Window},
+    pool::{Method, Pool},
+};
 use crate::{
     error::{Error, Result},
-    kernels::pool::{self, PoolShape},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Reads, Traits},
     schema::{
         PoolingParameter,
@@ -27,32 +34,23 @@ pub(super) const TYPE: LayerType =
 
 struct Pooling {
     param: PoolingParameter,
-    max: bool,
+    rounding: Rounding,
     tops: usize,
-    /// Whether forward keeps positions: a pass of training needs them again, and a second top wants them.
-    keeps: bool,
-    sizes: PoolShape,
+    pool: Pool,
     /// How many there are.
     windows: usize,
-    /// The position in its plane of each window's largest value.
-    argmax: Vec<i32>,
 }
 
 impl Pooling {
     fn new(def: &LayerDef) -> Result<Self> {
         let param = def.param.pooling_param.unwrap_or_default();
         let tops = def.param.top.len();
-        let max = match param.pool() {
-            PoolMethod::Max => true,
-            PoolMethod::Ave => false,
-            PoolMethod::Stochastic => {
-                return Err(Error::unsupported(
-                    "stochastic pooling is not available; the reference has it on the GPU only",
-                )
-                .help("use pool: MAX or pool: AVE"));
-            }
+        let method = match param.pool() {
+            PoolMethod::Max => Method::Max,
+            PoolMethod::Ave => Method::Average,
+            PoolMethod::Stochastic => Method::Stochastic,
         };
-        if tops > 1 && !max {
+        if tops > 1 && method != Method::Max {
             return Err(def.invalid(
                 "pooling_param.pool",
                 "a second top holds positions, which only pool: MAX has",
@@ -61,20 +59,27 @@ impl Pooling {
         // Whatever does not depend on the bottom is wrong from the start.
         Window::of_pooling(&param, [1, 1])?;
         Ok(Self {
+            rounding: rounding(&param)?,
             param,
-            max,
             tops,
-            keeps: max && (def.is_train() || tops > 1),
-            sizes: PoolShape {
-                input: [1; 2],
-                pooled: [1; 2],
-                kernel: [1; 2],
-                stride: [1; 2],
-                pad: [0; 2],
-            },
+            pool: Pool::new(method, def.is_train(), tops > 1),
             windows: 0,
-            argmax: Vec::new(),
         })
+    }
+}
+
+/// By `round_mode`, or by `ceil_mode`, the forks' name of it.
+fn rounding(param: &PoolingParameter) -> Result<Rounding> {
+    let of = |up: bool| if up { Rounding::Ceil } else { Rounding::Floor };
+    let own = of(param.round_mode() == RoundMode::Ceil);
+    match param.ceil_mode.map(of) {
+        Some(forks) if forks != own && param.round_mode.is_some() => Err(Error::param(
+            "pooling_param.ceil_mode",
+            "contradicts round_mode, which is given as well",
+        )
+        .help("keep one of the two")),
+        Some(forks) => Ok(forks),
+        None => Ok(own),
     }
 }
 
@@ -87,41 +92,20 @@ impl Layer for Pooling {
             )));
         };
         let window = Window::of_pooling(&self.param, [h, w])?;
-        let rounding = match self.param.round_mode() {
-            RoundMode::Ceil => Rounding::Ceil,
-            RoundMode::Floor => Rounding::Floor,
-        };
-        let pooled = window.output(&[h, w], rounding)?;
-        let top = Shape::checked(&[n, c, pooled[0], pooled[1]])?;
-        let pair = |size: &[usize]| [size[0], size[1]];
-        let pad = pair(&window.pad);
-        let kernel = pair(&window.kernel);
-        self.sizes = PoolShape {
-            input: [h, w],
-            pooled: pair(&pooled),
-            // No window reaches farther, and no loop should try.
-            kernel: [kernel[0].min(h + 2 * pad[0]), kernel[1].min(w + 2 * pad[1])],
-            stride: pair(&window.stride),
-            pad,
-        };
+        let [ph, pw] = self.pool.fit(&window, [h, w], self.rounding)?;
+        let top = Shape::checked(&[n, c, ph, pw])?;
         self.windows = top.count();
-        self.argmax
-            .resize(if self.keeps { top.count() } else { 0 }, pool::NO_PIXEL);
+        self.pool.hold(self.windows);
         Ok(vec![top; self.tops])
     }
 
     fn traits(&self) -> Traits {
         Traits {
             backward_reads: Reads {
-                bottoms: self.max && !self.keeps,
+                bottoms: self.pool.reads_bottom(),
                 tops: false,
             },
-            // The maxima that come with the positions.
-            workspace: if self.max && !self.keeps {
-                self.windows
-            } else {
-                0
-            },
+            workspace: self.pool.workspace(self.windows),
             ..Traits::default()
         }
     }
@@ -129,15 +113,11 @@ impl Layer for Pooling {
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let x = io.bottoms[0].data;
         let (y, masks) = io.tops.split_at_mut(1);
-        if self.max {
-            pool::max_forward(&self.sizes, x, y[0].data, &mut self.argmax);
-            if let Some(mask) = masks.first_mut() {
-                for (m, &at) in mask.data.iter_mut().zip(&self.argmax) {
-                    *m = at as f32;
-                }
+        self.pool.forward(0, x, y[0].data, io.workspace, io.rng);
+        if let Some(mask) = masks.first_mut() {
+            for (m, &at) in mask.data.iter_mut().zip(self.pool.positions()) {
+                *m = at as f32;
             }
-        } else {
-            pool::average_forward(&self.sizes, x, y[0].data);
         }
         Ok(())
     }
@@ -148,19 +128,10 @@ impl Layer for Pooling {
         };
         match io.top_diffs[0] {
             None => dx.data.fill(0.0),
-            Some(dy) if self.max => {
-                if !self.keeps {
-                    let x = io.bottoms[0].expect("declared in traits").data;
-                    let y = &mut io.workspace[..dy.data.len()];
-                    self.argmax.resize(dy.data.len(), pool::NO_PIXEL);
-                    pool::max_forward(&self.sizes, x, y, &mut self.argmax);
-                }
-                pool::max_backward(&self.sizes, dy.data, &self.argmax, dx.data);
-                if !self.keeps {
-                    self.argmax.clear();
-                }
+            Some(dy) => {
+                let x = io.bottoms[0].map(|x| x.data);
+                self.pool.backward(0, x, dy.data, dx.data, io.workspace);
             }
-            Some(dy) => pool::average_backward(&self.sizes, dy.data, dx.data),
         }
         Ok(())
     }
@@ -226,6 +197,38 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_drawn_by_its_size() {
+        // Two windows, over and over: 1 of 1 3, and nothing but 0.
+        let x: Vec<f32> = [1., 3., 0., 0.].repeat(4000);
+        let options = "pool: STOCHASTIC kernel_h: 1 kernel_w: 2 stride: 2";
+        let mut bench = Bench::new(&layer(options), &[tensor(&[1, 4000, 1, 4], &x)]);
+        let y = bench.forward().to_vec();
+        assert!(y.chunks(2).all(|y| y[1] == 0.0 && [1., 3.].contains(&y[0])));
+        let threes = y.iter().filter(|&&y| y == 3.0).count();
+        assert!((2900..3100).contains(&threes), "{threes} of 4000");
+        // The gradient goes where the value came from.
+        let got = bench.backward(&vec![1.0; y.len()], &[0]);
+        let dx = &got.bottoms[0].as_ref().unwrap().data;
+        for (dx, y) in dx.chunks(4).zip(y.chunks(2)) {
+            let first = if y[0] == 1.0 { [1., 0.] } else { [0., 1.] };
+            assert_eq!(dx[..2], first);
+            assert_eq!(dx[2] + dx[3], 1.0);
+        }
+        // Another pass draws anew, the same pass the same.
+        bench.pass = 1;
+        assert_ne!(bench.forward(), y);
+        bench.pass = 0;
+        assert_eq!(bench.forward(), y);
+    }
+
+    #[test]
+    fn the_mean_of_what_is_drawn() {
+        let text = layer("pool: STOCHASTIC kernel_size: 2") + " phase: TEST";
+        let x = tensor(&[1, 2, 2, 2], &[1., 2., 0., 1., 0., 0., 0., 0.]);
+        assert_eq!(Bench::new(&text, &[x]).forward(), [6. / 4., 0.]);
+    }
+
+    #[test]
     fn shapes() {
         assert_eq!(
             top("kernel_size: 3 stride: 2", &[2, 3, 32, 7]),
@@ -234,6 +237,14 @@ mod tests {
         assert_eq!(
             top("kernel_size: 3 stride: 2 round_mode: FLOOR", &[2, 3, 32, 7]),
             [2, 3, 15, 3]
+        );
+        assert_eq!(
+            top("kernel_size: 3 stride: 2 ceil_mode: false", &[2, 3, 32, 7]),
+            [2, 3, 15, 3]
+        );
+        assert_eq!(
+            top("kernel_size: 3 stride: 2 ceil_mode: true", &[2, 3, 32, 7]),
+            [2, 3, 16, 3]
         );
         // Rounded up there would be 4, the last of which lies in the padding.
         assert_eq!(
@@ -292,6 +303,16 @@ mod tests {
             check_gradient(&layer(options), &[x], &[0], &[]);
             check_threads(&layer(options), &[noise(&[3, 8, 33, 40], 1)], &[0]);
         }
+        let text = layer("pool: STOCHASTIC kernel_size: 3 stride: 2 pad: 1");
+        let positive = |dims: &[usize]| {
+            let mut x = noise(dims, 1);
+            x.data.iter_mut().for_each(|x| *x = x.abs() + 0.1);
+            x
+        };
+        check_threads(&text, &[positive(&[3, 8, 33, 40])], &[0]);
+        let text = text + " phase: TEST";
+        check_threads(&text, &[positive(&[3, 8, 33, 40])], &[0]);
+        check_gradient(&text, &[positive(&[2, 2, 5, 6])], &[0], &[]);
     }
 
     #[test]
@@ -299,7 +320,10 @@ mod tests {
         let x = [noise(&[1, 1, 4, 4], 1)];
         let error = |options: &str| error_of(&layer(options), &x);
         assert!(error("").contains("pooling_param.kernel_size"));
-        assert!(error("pool: STOCHASTIC kernel_size: 2").contains("GPU only"));
+        assert!(
+            error("kernel_size: 2 round_mode: CEIL ceil_mode: false")
+                .contains("pooling_param.ceil_mode: contradicts round_mode")
+        );
         assert!(
             error("kernel_size: 2 stride: 0").contains("pooling_param.stride: must be at least 1")
         );
