@@ -84,7 +84,10 @@ fn write_floats(out: &mut impl Write, tag: u32, floats: &[f32]) -> io::Result<()
 }
 
 /// Writes numbers, little-endian.
-pub(super) fn write_values(out: &mut impl Write, floats: &[f32]) -> io::Result<()> {
+///
+/// # Errors
+/// What `out` says.
+pub fn write_values(out: &mut impl Write, floats: &[f32]) -> io::Result<()> {
     // In memory as in the file: the bytes go out from where they are.
     if cfg!(target_endian = "little") {
         return out.write_all(bytemuck::cast_slice(floats));

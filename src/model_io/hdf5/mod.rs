@@ -26,6 +26,7 @@ mod heap;
 mod tree;
 mod writer;
 
+pub use super::stream::write_values;
 pub use dataset::Dataset;
 pub use writer::{Content, Tree, write};
 
@@ -49,8 +50,7 @@ pub struct File {
 /// A group of a file: its links.
 #[derive(Debug)]
 pub struct Group {
-    /// Address of its header, by which a group is known again.
-    pub(super) at: u64,
+    at: u64,
     links: BTreeMap<String, Link>,
 }
 
@@ -191,6 +191,11 @@ impl File {
 }
 
 impl Group {
+    /// Where it is in the file, by which it is known again.
+    pub fn id(&self) -> u64 {
+        self.at
+    }
+
     /// The names in the group, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.links.keys().map(String::as_str)

@@ -6,13 +6,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    fs::File,
+    io::{self, Read as _, Seek as _, Write},
 };
 
 use crate::{
     error::{Error, Result},
     model_io::stream::write_values,
-    tensor::View,
+    tensor::{Shape, View},
 };
 
 /// What a dataset holds.
@@ -20,6 +21,8 @@ use crate::{
 pub enum Content<'a> {
     /// `float32` of any shape.
     Floats(View<'a>),
+    /// `float32` of this shape, little-endian, from the start of another file.
+    Stored(&'a Shape, &'a File),
     /// One `int32`, a list of length 1.
     Integer(i32),
     /// One text with the zero byte that ends it.
@@ -113,6 +116,13 @@ pub fn write(out: &mut impl Write, tree: &Tree<'_>) -> io::Result<()> {
     for content in &file.data {
         match content {
             Content::Floats(view) => write_values(out, view.data)?,
+            &Content::Stored(_, mut file) => {
+                file.rewind()?;
+                let length = content.length();
+                if io::copy(&mut file.take(length), out)? != length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
             Content::Integer(n) => out.write_all(&n.to_le_bytes())?,
             Content::Text(text) => {
                 out.write_all(text.as_bytes())?;
@@ -313,6 +323,7 @@ impl Content<'_> {
     fn length(&self) -> u64 {
         match self {
             Self::Floats(view) => size_of_val(view.data) as u64,
+            Self::Stored(shape, _) => shape.count() as u64 * 4,
             Self::Integer(_) => 4,
             Self::Text(text) => text.len() as u64 + 1,
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -321,8 +332,9 @@ impl Content<'_> {
 
     /// The message that tells the shape.
     fn space(&self) -> Vec<u8> {
+        let of = |shape: &Shape| shape.dims().iter().map(|&d| d as u64).collect();
         let dims: Vec<u64> = match self {
-            Self::Floats(view) => view.shape.dims().iter().map(|&d| d as u64).collect(),
+            Self::Floats(View { shape, .. }) | Self::Stored(shape, _) => of(shape),
             Self::Integer(_) => vec![1],
             Self::Text(_) => Vec::new(),
             Self::Bytes(bytes) => vec![bytes.len() as u64],
@@ -335,7 +347,7 @@ impl Content<'_> {
     /// The message that tells what an element is.
     fn kind(&self) -> Vec<u8> {
         match self {
-            Self::Floats(_) => vec![
+            Self::Floats(_) | Self::Stored(..) => vec![
                 0x11, 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0,
             ],
             Self::Integer(_) => vec![0x10, 8, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0],
