@@ -116,8 +116,8 @@ fn batches_become_one_file() {
             Tensor::new([2], vec![first; 2]).unwrap(),
         )
     };
-    for n in 0..3 {
-        let (data, label) = batch(n as f32);
+    for n in 0..3u8 {
+        let (data, label) = batch(f32::from(n));
         writer.add(data.view(), label.view()).unwrap();
         if n == 0 {
             assert_eq!(read("data"), (vec![2, 1, 2], vec![0.0, 1.0, 2.0, 3.0]));

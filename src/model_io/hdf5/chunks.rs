@@ -3,7 +3,7 @@
 use super::{
     Walk,
     bytes::{Cursor, cut, damaged},
-    dataset::Extents,
+    layout::Extents,
     tree::Records,
 };
 use crate::error::{Error, Result};

@@ -23,6 +23,8 @@ mod filters;
 mod group;
 mod header;
 mod heap;
+mod kind;
+mod layout;
 mod tree;
 mod writer;
 
@@ -59,7 +61,7 @@ pub enum Object<'f> {
     /// More names.
     Group(Group),
     /// Numbers or text.
-    Dataset(Dataset<'f>),
+    Dataset(Box<Dataset<'f>>),
 }
 
 /// Soft links that lead to soft links.
@@ -116,7 +118,7 @@ impl File {
             }
         };
         match self.find(path).map_err(named)? {
-            Some(Object::Dataset(dataset)) => Ok(Some(dataset)),
+            Some(Object::Dataset(dataset)) => Ok(Some(*dataset)),
             Some(Object::Group(_)) => Err(Error::format(format!(
                 "'{path}' is a group of the HDF5 file, not a dataset"
             ))),
@@ -172,7 +174,8 @@ impl File {
             let links = group::links(&mut walk, &messages)?;
             return Ok(Object::Group(Group { at, links }));
         }
-        Dataset::new(self, &messages).map(Object::Dataset)
+        let dataset = Dataset::new(self, &messages)?;
+        Ok(Object::Dataset(Box::new(dataset)))
     }
 
     /// An address as a place in the file.

@@ -258,8 +258,6 @@ fn read_all(file: &File) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
-
     #[test]
     fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let mut whole = header::SIGNATURE.to_vec();

@@ -98,7 +98,7 @@ pub fn write_hdf5(
     root.dataset("learned_net", Content::Text(learned_net))?;
     let step = storable(standing.current_step.into())?;
     root.dataset("current_step", Content::Integer(step))?;
-    // The names of SSD, where the plateau comes from.
+    // The names of the forks that have the plateau.
     if let Some((shape, data)) = &minimum_loss {
         let last_event = storable(standing.last_event)?;
         root.dataset("iter_last_event", Content::Integer(last_event))?;
