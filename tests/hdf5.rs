@@ -110,13 +110,24 @@ layer { name: "b" type: "InnerProduct" bottom: "x" top: "b" param { name: "w" } 
 fn gradients_go_with_the_weights_where_asked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.caffemodel.h5");
-    let (net, params) = net(NET, 1, None);
+    let (net, mut params) = net(NET, 1, None);
+    for (i, id) in net.learnable().into_iter().enumerate() {
+        params[id].grad = vec![i as f32; params[id].value.data.len()];
+    }
     caffemodel::write_hdf5(&path, &net, &params, true).unwrap();
     let file = File::open(&path).unwrap();
     // Of every layer, what it shares included.
-    for name in ["a/0", "a/1", "b/0", "b/1", "c/1/0", "c/2/0"] {
+    for (name, grad) in [
+        ("a/0", 0.0),
+        ("a/1", 1.0),
+        ("b/0", 0.0),
+        ("b/1", 2.0),
+        ("c/1/0", 3.0),
+        ("c/2/0", 5.0),
+    ] {
         let diff = file.dataset(&format!("diff/{name}")).unwrap();
-        assert!(diff.unwrap().read().unwrap().iter().all(|&x| x == 0.0));
+        let diff = diff.unwrap().read().unwrap();
+        assert!(diff.iter().all(|&x| x == grad), "{name}: {diff:?}");
     }
 }
 
