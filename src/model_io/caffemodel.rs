@@ -211,8 +211,7 @@ impl Weights {
             return Ok(Self {
                 path: path.to_path_buf(),
                 net,
-                numbers: Some(Numbers::Protobuf(numbers)),
-                numbers: apart.then_some(numbers),
+                numbers: apart.then_some(Numbers::Protobuf(numbers)),
             });
         }
         Ok(Self {
