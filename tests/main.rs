@@ -3,6 +3,7 @@
 mod alloc;
 mod cli;
 mod golden;
+mod hdf5;
 mod laws;
 mod layering;
 mod optimize;

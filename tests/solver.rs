@@ -239,12 +239,23 @@ impl Observer for Figures {
 
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    resumed_equals_unbroken("", "");
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit_by_hdf5() {
+    resumed_equals_unbroken("snapshot_format: HDF5", ".h5");
+}
+
+/// With a field more in the solver file, and an ending more at its snapshots.
+fn resumed_equals_unbroken(more: &str, ending: &str) {
     // No seed: the resumed run takes over the one that the clock chose.
     let text = r#"
       net: "net.prototxt" base_lr: 0.1 lr_policy: "multistep" gamma: 0.5 stepvalue: 5 stepvalue: 12 momentum: 0.9
       weight_decay: 0.01 max_iter: 20 snapshot: 7 snapshot_prefix: "s" display: 1 average_loss: 5
       test_iter: 2 test_iter: 1 test_interval: 7 test_state {} test_state { stage: "other" }
     "#;
+    let text = &format!("{text} {more}");
     let whole = folder(NET, text);
     let mut solver = open(whole.path(), &["dropout"], &mut Silent).unwrap();
     let mut figures = Figures::default();
@@ -253,10 +264,11 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let resumed = folder(NET, text);
     // The second run has only what the first left at iteration 7, in another folder.
     for name in ["s_iter_7.caffemodel", "s_iter_7.solverstate"] {
-        fs::copy(whole.path().join(name), resumed.path().join(name)).unwrap();
+        let name = format!("{name}{ending}");
+        fs::copy(whole.path().join(&name), resumed.path().join(&name)).unwrap();
     }
     let mut second = open(resumed.path(), &["dropout"], &mut Silent).unwrap();
-    let state = resumed.path().join("s_iter_7.solverstate");
+    let state = resumed.path().join(format!("s_iter_7.solverstate{ending}"));
     second.restore(&state, &mut Silent).unwrap();
     assert_eq!(second.iteration(), 7);
     assert_eq!(second.seed(), solver.seed());
@@ -270,8 +282,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert_eq!(figures.0[at..], rest.0[..]);
     assert_eq!(bits(&weights(&solver)), bits(&weights(&second)));
     for name in ["s_iter_14", "s_iter_20"] {
-        for ending in ["caffemodel", "solverstate"] {
-            let name = format!("{name}.{ending}");
+        for kind in ["caffemodel", "solverstate"] {
+            let name = format!("{name}.{kind}{ending}");
             let read = |dir: &TempDir| fs::read(dir.path().join(&name)).unwrap();
             assert_eq!(read(&whole), read(&resumed), "{name}");
         }
@@ -344,11 +356,19 @@ fn tests_of_several_nets() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_loses_nothing() {
-    let (dir, mut solver) = made(NET, &format!("{SOLVER} snapshot: 5"));
+    full_disk("", "");
+    full_disk("snapshot_format: HDF5", ".h5");
+}
+
+#[cfg(target_os = "linux")]
+fn full_disk(more: &str, ending: &str) {
+    let (dir, mut solver) = made(NET, &format!("{SOLVER} snapshot: 5 {more}"));
     // Whatever is written to this device finds the disk full.
     let full = |name: &str| {
+        let name = format!("{name}{ending}");
         std::os::unix::fs::symlink("/dev/full", dir.path().join(name)).unwrap();
     };
+    let there = |name: &str| dir.path().join(format!("{name}{ending}"));
     full("s_iter_10.caffemodel");
     let mut warnings = Vec::new();
     solver
@@ -360,9 +380,9 @@ fn a_full_disk_loses_nothing() {
         .unwrap();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("s_iter_10.caffemodel"), "{warnings:?}");
-    let state = solverstate::read(&dir.path().join("s_iter_5.solverstate")).unwrap();
+    let state = solverstate::read(&there("s_iter_5.solverstate")).unwrap();
     assert_eq!(state.iteration, 5);
-    caffemodel::read(&dir.path().join("s_iter_5.caffemodel")).unwrap();
+    caffemodel::read(&there("s_iter_5.caffemodel")).unwrap();
     assert!(!files(dir.path()).iter().any(|n| n.ends_with(".part")));
 
     full("s_iter_13.solverstate");

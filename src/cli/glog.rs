@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -269,15 +270,23 @@ impl<W: Write> Observer for Glog<W> {
                 self.info("solver.cpp:414", &text);
             }
             Event::SnapshotModel { file } => {
-                let text = format!("Snapshotting to binary proto file {}", file.display());
-                self.info("solver.cpp:464", &text);
+                let (place, form) = match is_hdf5(file) {
+                    true => ("solver.cpp:474", "HDF5"),
+                    false => ("solver.cpp:464", "binary proto"),
+                };
+                let text = format!("Snapshotting to {form} file {}", file.display());
+                self.info(place, &text);
             }
             Event::SnapshotState { file } => {
+                let (place, form) = match is_hdf5(file) {
+                    true => ("sgd_solver.cpp:296", "HDF5"),
+                    false => ("sgd_solver.cpp:284", "binary proto"),
+                };
                 let text = format!(
-                    "Snapshotting solver state to binary proto file {}",
+                    "Snapshotting solver state to {form} file {}",
                     file.display()
                 );
-                self.info("sgd_solver.cpp:284", &text);
+                self.info(place, &text);
             }
             Event::FinalLoss { iteration, loss } => self.info(
                 "solver.cpp:327",
@@ -309,6 +318,10 @@ pub(crate) fn output(blob: &str, value: f32, loss_weight: f32) -> String {
 }
 
 /// A shape in Caffe's notation: `8 3 48 48 (55296)`.
+fn is_hdf5(file: &Path) -> bool {
+    file.extension().is_some_and(|e| e == "h5")
+}
+
 fn shape(shape: &Shape) -> String {
     let mut text = String::new();
     for dim in shape.dims() {

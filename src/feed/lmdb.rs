@@ -1,4 +1,5 @@
-//! LMDB databases, read only and in place: no lock file, no copy of a record.
+//! LMDB databases, read only and in place: no lock file, no copy of a record. Keys may be texts or integers
+//! (`MDB_INTEGERKEY`); a database has its order from how it was made.
 //!
 //! LMDB trusts what it maps into memory, so a file is checked by hand before it is opened.
 
@@ -14,13 +15,12 @@ use std::{
 use heed::{Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls, types::Bytes};
 
 use super::{
-    resolve,
+    find, resolve,
     source::{Record, Source},
 };
-use crate::error::{Error, ErrorKind, Place, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 mod check;
-mod find;
 mod writer;
 
 pub use writer::LmdbWriter;
@@ -56,23 +56,16 @@ impl LmdbSource {
     /// `Io` where nothing is there or it cannot be read, `Unsupported` for a LevelDB, `Format` where the file is
     /// foreign, cut short or of another version, `Data` where it has no records.
     pub fn open(root: &Path, source: &str) -> Result<Self> {
-        Self::open_unplaced(root, source).map_err(|e| {
-            if e.message().contains(source) && !source.is_empty() {
-                e
-            } else {
-                e.at(Place::File(source.to_owned()))
-            }
-        })
+        Self::open_unplaced(root, source).map_err(|e| find::placed(e, source))
     }
 
     fn open_unplaced(root: &Path, source: &str) -> Result<Self> {
-        let file = find::data_file(&resolve(root, source), source)?;
+        let file = find::lmdb(&resolve(root, source), source)?;
         let shared = share(&file)?;
         let txn = shared.env.clone().static_read_txn().map_err(lmdb_error)?;
         let len = shared.records.len(&txn).map_err(lmdb_error)?;
         if len == 0 {
-            return Err(Error::data("the database has no records")
-                .help("see whether the program that wrote it ended well, and write it again"));
+            return Err(find::empty());
         }
         Ok(Self {
             txn,
@@ -83,15 +76,16 @@ impl LmdbSource {
             before: Vec::new(),
         })
     }
+
+    /// Number of records, at least 1.
+    pub fn records(&self) -> u64 {
+        self.len
+    }
 }
 
 impl Source for LmdbSource {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.len
     }
 
     fn position(&self) -> u64 {

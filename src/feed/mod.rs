@@ -3,13 +3,34 @@
 #![deny(clippy::as_conversions)]
 
 pub mod datum;
+mod find;
+pub mod hdf5;
 mod image;
+pub mod leveldb;
 pub mod lmdb;
 pub mod prefetch;
 pub mod source;
 pub mod transform;
 
 use std::path::{Path, PathBuf};
+
+use crate::{error::Result, schema::data_parameter::Db};
+
+/// Opens the database that a network calls `source`, of the kind it says; where it says none, of the kind that is there.
+///
+/// # Errors
+/// As [`lmdb::LmdbSource::open`] and [`leveldb::LevelDbSource::open`].
+pub fn open_database(
+    root: &Path,
+    source: &str,
+    backend: Option<Db>,
+) -> Result<Box<dyn source::Source>> {
+    let kind = backend.unwrap_or_else(|| find::kind(&resolve(root, source)));
+    Ok(match kind {
+        Db::Lmdb => Box::new(lmdb::LmdbSource::open(root, source)?),
+        Db::Leveldb => Box::new(leveldb::LevelDbSource::open(root, source)?),
+    })
+}
 
 /// A file that a network names, seen from the folder `root` that its relative paths start from.
 pub(crate) fn resolve(root: &Path, name: &str) -> PathBuf {

@@ -18,14 +18,6 @@ pub trait Source: Send {
     /// The source as the user named it.
     fn name(&self) -> &str;
 
-    /// Number of records in one pass, at least 1.
-    fn len(&self) -> u64;
-
-    /// Never: a source without records is an error where it is opened.
-    fn is_empty(&self) -> bool {
-        false
-    }
-
     /// Number of the next record, counted over all passes.
     fn position(&self) -> u64;
 

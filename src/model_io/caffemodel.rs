@@ -1,4 +1,4 @@
-//! The weights of a net, `.caffemodel`: a `NetParameter` whose layers carry blobs.
+//! The weights of a net: `.caffemodel`, a `NetParameter` whose layers carry blobs, and `.caffemodel.h5`.
 
 use std::{
     collections::HashMap,
@@ -26,6 +26,11 @@ use crate::{
     upgrade,
 };
 
+mod h5;
+
+pub(super) use h5::detect;
+pub use h5::write_hdf5;
+
 /// What [`load_weights`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
@@ -37,11 +42,24 @@ pub struct LoadReport {
     pub untouched: Vec<String>,
 }
 
-/// Reads weights of any generation, in current form.
+/// Reads weights of any generation, in current form. Those of an HDF5 file are layers with a name and blobs, and what
+/// one layer shares with another is an empty blob.
 ///
 /// # Errors
 /// `Io` where the file cannot be read; `Format` where it is cut short, damaged or something else, saying what.
 pub fn read(path: &Path) -> Result<NetParameter> {
+    if detect(path).map_err(|e| Error::io("read", path, &e))? {
+        let placed = |e: Error| e.at(Place::File(path.display().to_string()));
+        let (mut net, stored) = h5::Stored::open(path).map_err(placed)?;
+        let blobs = net.layer.iter_mut().flat_map(|l| &mut l.blobs);
+        for blob in blobs.filter(|blob| !h5::is_absent(blob)) {
+            let mut data = vec![0.0; stored.count(blob)];
+            stored.read(blob, &mut data).map_err(placed)?;
+            blob.double_diff.clear();
+            blob.data = data;
+        }
+        return Ok(net);
+    }
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
     decode(&bytes).map_err(|e| e.at(Place::File(path.display().to_string())))
 }
@@ -110,9 +128,6 @@ fn foreign(bytes: &[u8]) -> Error {
         Looks::Text => {
             "give the .caffemodel here; a net's definition (.prototxt) holds no weights"
         }
-        Looks::Hdf5 => {
-            "only binary protobuf weights are read; save them in Caffe with snapshot_format: BINARYPROTO"
-        }
         Looks::State => {
             "give the .caffemodel that was saved beside it; a .solverstate is for resuming (-snapshot)"
         }
@@ -129,7 +144,38 @@ pub struct Weights {
     path: PathBuf,
     /// Without numbers where `numbers` has them.
     net: NetParameter,
-    numbers: Option<Skimmed>,
+    numbers: Option<Numbers>,
+}
+
+/// Numbers that are still in their file. A blob of the message says by a mark which are its own.
+enum Numbers {
+    Protobuf(Skimmed),
+    Hdf5(h5::Stored),
+}
+
+impl Numbers {
+    fn count(&self, blob: &BlobProto) -> usize {
+        match self {
+            Self::Protobuf(numbers) => numbers.count(blob),
+            Self::Hdf5(numbers) => numbers.count(blob),
+        }
+    }
+
+    /// Whether the file leaves a blob to the layer that shares it.
+    fn is_absent(&self, blob: &BlobProto) -> bool {
+        matches!(self, Self::Hdf5(_)) && h5::is_absent(blob)
+    }
+
+    fn read(&self, mut blobs: Vec<(&BlobProto, &mut [f32])>) -> Result<()> {
+        match self {
+            Self::Protobuf(numbers) => numbers
+                .read(blobs)
+                .map_err(|e| Error::new(ErrorKind::Io, format!("cannot read the weights: {e}"))),
+            Self::Hdf5(numbers) => blobs
+                .iter_mut()
+                .try_for_each(|(blob, to)| numbers.read(blob, to)),
+        }
+    }
 }
 
 /// Where the blobs of a `NetParameter` are, of any generation: `layer.blobs`, `layers.blobs`, `layers.layer.blobs`.
@@ -147,6 +193,15 @@ impl Weights {
     /// # Errors
     /// As [`read`].
     pub fn open(path: &Path) -> Result<Self> {
+        if detect(path).map_err(|e| Error::io("read", path, &e))? {
+            let (net, stored) = h5::Stored::open(path)
+                .map_err(|e| e.at(Place::File(path.display().to_string())))?;
+            return Ok(Self {
+                path: path.to_path_buf(),
+                net,
+                numbers: Some(Numbers::Hdf5(stored)),
+            });
+        }
         let numbers = Skimmed::open(path, BLOBS_OF).map_err(|e| Error::io("read", path, &e))?;
         if let Some(numbers) = numbers
             && let Ok(net) = decode(&numbers.message)
@@ -156,7 +211,7 @@ impl Weights {
             return Ok(Self {
                 path: path.to_path_buf(),
                 net,
-                numbers: apart.then_some(numbers),
+                numbers: apart.then_some(Numbers::Protobuf(numbers)),
             });
         }
         Ok(Self {
@@ -173,8 +228,9 @@ impl Weights {
 
     /// Whether the file has a blob of this number for a layer of this name, so that nothing else has to fill it.
     pub fn brings(&self, layer: &str, blob: usize) -> bool {
+        let there = |blob| !self.numbers.as_ref().is_some_and(|n| n.is_absent(blob));
         let mut named = self.net.layer.iter().filter(|l| l.name() == layer);
-        named.any(|l| blob < l.blobs.len())
+        named.any(|l| l.blobs.get(blob).is_some_and(there))
     }
 
     /// [`load_weights`] from the file.
@@ -210,7 +266,7 @@ pub fn load_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Re
 
 fn load(
     source: &NetParameter,
-    numbers: Option<&Skimmed>,
+    numbers: Option<&Numbers>,
     net: &Net,
     params: &mut Params,
 ) -> Result<LoadReport> {
@@ -241,7 +297,7 @@ pub fn copy_weights(source: &NetParameter, net: &Net, params: &mut Params) -> Re
 
 fn copy(
     source: &NetParameter,
-    numbers: Option<&Skimmed>,
+    numbers: Option<&Numbers>,
     net: &Net,
     params: &mut Params,
 ) -> Result<LoadReport> {
@@ -249,11 +305,29 @@ fn copy(
     let mut report = LoadReport::default();
     let mut copies: Vec<(ParamId, &BlobProto)> = Vec::new();
     for layer in &source.layer {
-        let Some(node) = nodes.iter().find(|n| *n.name == *layer.name()) else {
+        let Some(at) = nodes.iter().position(|n| *n.name == *layer.name()) else {
             report.ignored.push(layer.name().to_owned());
             continue;
         };
-        if node.params.len() != layer.blobs.len() {
+        let node = &nodes[at];
+        // A parameter that an earlier layer has too may be left out, in a file that does so.
+        let may_lack = |i: usize| {
+            let blob = layer.blobs.get(i);
+            numbers.is_some_and(|n| matches!(n, Numbers::Hdf5(_)) && blob.is_none_or(h5::is_absent))
+        };
+        let shared = |i: usize| {
+            let id = &node.params[i];
+            nodes[..at].iter().any(|n| n.params.contains(id)) || node.params[..i].contains(id)
+        };
+        let fits = layer.blobs.len() <= node.params.len()
+            && (0..node.params.len()).all(|i| {
+                if may_lack(i) {
+                    shared(i)
+                } else {
+                    i < layer.blobs.len()
+                }
+            });
+        if !fits {
             return Err(Error::new(
                 ErrorKind::Weights,
                 format!(
@@ -261,12 +335,15 @@ fn copy(
                     node.name,
                     node.kind.name,
                     node.params.len(),
-                    layer.blobs.len()
+                    (0..layer.blobs.len()).filter(|&i| !may_lack(i)).count()
                 ),
             )
             .help("rename the layer in the net to train it afresh, or give it the options that it was trained with (bias_term, for instance)"));
         }
         for (i, (&id, blob)) in node.params.iter().zip(&layer.blobs).enumerate() {
+            if may_lack(i) {
+                continue;
+            }
             let own = &params[id].value.shape;
             if !shape_equals(own, blob)? {
                 return Err(Error::new(
@@ -310,7 +387,7 @@ fn copy(
         for (id, _, data) in held {
             params[id].value.data = data;
         }
-        result.map_err(|e| Error::new(ErrorKind::Io, format!("cannot read the weights: {e}")))?;
+        result?;
     } else {
         for (&id, blob) in &last {
             let value = &mut params[id].value.data;

@@ -4,6 +4,7 @@ mod atomic;
 pub mod binaryproto;
 pub mod caffemodel;
 mod foreign;
+pub mod hdf5;
 pub mod npz;
 mod skim;
 pub mod solverstate;

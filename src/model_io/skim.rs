@@ -125,12 +125,12 @@ impl Skimmed {
 }
 
 #[cfg(unix)]
-fn read_at(file: &File, at: u64, to: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &File, at: u64, to: &mut [u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, to, at)
 }
 
 #[cfg(windows)]
-fn read_at(file: &File, mut at: u64, mut to: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &File, mut at: u64, mut to: &mut [u8]) -> io::Result<()> {
     while !to.is_empty() {
         match std::os::windows::fs::FileExt::seek_read(file, to, at)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),

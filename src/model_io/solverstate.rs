@@ -1,5 +1,5 @@
-//! The state of a solver, `.solverstate`: Caffe's `SolverState`, and beside it, under a field number that Caffe skips,
-//! what it takes to go on bit for bit.
+//! The state of a solver: `.solverstate`, Caffe's `SolverState`, and beside it, under a field number that Caffe skips,
+//! what it takes to go on bit for bit; and `.solverstate.h5`, where that has a name which Caffe does not look for.
 
 use std::{fs, io, path::Path};
 
@@ -8,6 +8,7 @@ use prost::Message as _;
 use super::{
     atomic_write,
     binaryproto::{disagree, shape_of, to_tensor},
+    caffemodel::detect,
     foreign::{Looks, looks},
     skim::{Part, Skimmed},
     stream,
@@ -17,6 +18,10 @@ use crate::{
     schema::{Resume, SolverState, SolverStateExtra},
     tensor::Tensor,
 };
+
+mod h5;
+
+pub use h5::write_hdf5;
 
 /// Where the schedule of a solver's rate stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -51,6 +56,9 @@ pub struct State {
 pub fn read(path: &Path) -> Result<State> {
     let failed = |e: io::Error| Error::io("read", path, &e);
     let placed = |e: Error| e.at(Place::File(path.display().to_string()));
+    if detect(path).map_err(failed)? {
+        return h5::read(path).map_err(placed);
+    }
     // The history goes straight to where it belongs; memory never holds it twice.
     if let Some(numbers) = Skimmed::open(path, BLOBS_OF).map_err(failed)?
         && let Some((state, extra)) = messages(&numbers.message)
@@ -76,6 +84,9 @@ pub fn read(path: &Path) -> Result<State> {
 
 /// The file of weights that a state names, where it can be had without much ado.
 pub fn learned_net(path: &Path) -> Option<String> {
+    if detect(path).ok()? {
+        return h5::learned_net(path);
+    }
     let numbers = Skimmed::open(path, BLOBS_OF).ok()??;
     messages(&numbers.message)?.0.learned_net
 }
@@ -105,14 +116,10 @@ pub fn decode(bytes: &[u8]) -> Result<State> {
 }
 
 fn state_of(state: SolverState, extra: SolverStateExtra, history: Vec<Tensor>) -> Result<State> {
-    let negative = |what: &str, n: i32| {
-        Error::format(format!("the state says {what} {n}")).help("the file is damaged")
-    };
     Ok(State {
-        iteration: u64::try_from(state.iter()).map_err(|_| negative("iteration", state.iter()))?,
+        iteration: stated("iteration", state.iter().into())?,
         standing: Standing {
-            current_step: u32::try_from(state.current_step())
-                .map_err(|_| negative("step", state.current_step()))?,
+            current_step: stated("step", state.current_step().into())?,
             minimum_loss: state.minimum_loss,
             last_event: u64::try_from(state.iter_last_event()).unwrap_or(0),
         },
@@ -120,6 +127,18 @@ fn state_of(state: SolverState, extra: SolverStateExtra, history: Vec<Tensor>) -
         history,
         resume: extra.resume,
     })
+}
+
+/// A number of a state, where it makes sense.
+fn stated<T: TryFrom<i64>>(what: &str, n: i64) -> Result<T> {
+    T::try_from(n).map_err(|_| {
+        Error::format(format!("the state says {what} {n}")).help("the file is damaged")
+    })
+}
+
+/// A number as state files hold it.
+fn storable(n: u64) -> Result<i32> {
+    i32::try_from(n).map_err(|_| Error::format(format!("a state file cannot hold iteration {n}")))
 }
 
 fn foreign(bytes: &[u8]) -> Error {
@@ -131,9 +150,6 @@ fn foreign(bytes: &[u8]) -> Error {
     .help(match looks {
         Looks::Model => {
             "to start from weights alone, give it as weights (-weights); to resume, give the .solverstate beside it"
-        }
-        Looks::Hdf5 => {
-            "only binary protobuf states are read; save them in Caffe with snapshot_format: BINARYPROTO"
         }
         Looks::Empty | Looks::Cut { .. } => {
             "the copy or the snapshot was interrupted; copy it again or take an earlier one"
@@ -154,18 +170,14 @@ pub fn write(
     history: &[Tensor],
     resume: Resume,
 ) -> Result<()> {
-    let number = |n: u64| {
-        i32::try_from(n)
-            .map_err(|_| Error::format(format!("a state file cannot hold iteration {n}")))
-    };
     let state = SolverState {
-        iter: Some(number(iteration)?),
+        iter: Some(storable(iteration)?),
         learned_net: Some(learned_net.to_owned()),
         history: Vec::new(),
-        current_step: Some(number(standing.current_step.into())?),
+        current_step: Some(storable(standing.current_step.into())?),
         minimum_loss: standing.minimum_loss,
         iter_last_event: match standing.minimum_loss {
-            Some(_) => Some(number(standing.last_event)?),
+            Some(_) => Some(storable(standing.last_event)?),
             None => None,
         },
     };

@@ -80,6 +80,14 @@ fn write_floats(out: &mut impl Write, tag: u32, floats: &[f32]) -> io::Result<()
         return Ok(());
     }
     write_head(out, tag, size_of_val(floats))?;
+    write_values(out, floats)
+}
+
+/// Writes numbers, little-endian.
+///
+/// # Errors
+/// What `out` says.
+pub fn write_values(out: &mut impl Write, floats: &[f32]) -> io::Result<()> {
     // In memory as in the file: the bytes go out from where they are.
     if cfg!(target_endian = "little") {
         return out.write_all(bytemuck::cast_slice(floats));

@@ -47,10 +47,6 @@ impl Position {
 
 /// Refuses early what would fail at the first snapshot, hours later.
 pub(super) fn check(param: &SolverParameter, options: &SolverOptions) -> Result<()> {
-    if param.snapshot_format() == SnapshotFormat::Hdf5 {
-        return Err(Error::unsupported("snapshot_format: HDF5 is not available")
-            .help("leave it out, or set BINARYPROTO; Caffe reads those too"));
-    }
     let prefix = param.snapshot_prefix();
     if prefix.is_empty() {
         return if param.snapshot() > 0 {
@@ -81,8 +77,8 @@ pub(super) fn check(param: &SolverParameter, options: &SolverOptions) -> Result<
 }
 
 impl Solver {
-    /// Saves weights and state now, as `<snapshot_prefix>_iter_<n>.caffemodel` and `.solverstate`, and returns the two
-    /// paths. Files that were there stay whole where it fails.
+    /// Saves weights and state now, as `<snapshot_prefix>_iter_<n>.caffemodel` and `.solverstate`, with `.h5` behind them
+    /// where `snapshot_format` is HDF5, and returns the two paths. Files that were there stay whole where it fails.
     ///
     /// # Errors
     /// `Io` where a file cannot be written; `Diverged` where a weight is not a finite number; `Param` without a
@@ -104,22 +100,27 @@ impl Solver {
         }
         self.check_weights()?;
         let name = format!("{prefix}_{name}");
-        let learned_net = format!("{name}.caffemodel");
+        let hdf5 = self.param.snapshot_format() == SnapshotFormat::Hdf5;
+        let ending = if hdf5 { ".h5" } else { "" };
+        let learned_net = format!("{name}.caffemodel{ending}");
         let model = under(&self.options.root, &learned_net);
-        let state = under(&self.options.root, &format!("{name}.solverstate"));
+        let state = under(&self.options.root, &format!("{name}.solverstate{ending}"));
 
         observer.on(&Event::SnapshotModel { file: &model });
         let diff = self.param.snapshot_diff();
-        caffemodel::write_with(&model, &self.net, &self.params, diff)?;
+        if hdf5 {
+            caffemodel::write_hdf5(&model, &self.net, &self.params, diff)?;
+        } else {
+            caffemodel::write_with(&model, &self.net, &self.params, diff)?;
+        }
         observer.on(&Event::SnapshotState { file: &state });
-        solverstate::write(
-            &state,
-            self.iteration,
-            &learned_net,
-            self.schedule.standing,
-            self.updater.history(),
-            self.resume(),
-        )?;
+        let (iteration, standing) = (self.iteration, self.schedule.standing);
+        let (history, resume) = (self.updater.history(), self.resume());
+        if hdf5 {
+            solverstate::write_hdf5(&state, iteration, &learned_net, standing, history, &resume)?;
+        } else {
+            solverstate::write(&state, iteration, &learned_net, standing, history, resume)?;
+        }
         self.last_snapshot = Some(state.clone());
         Ok((model, state))
     }

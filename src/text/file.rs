@@ -2,7 +2,10 @@
 
 use std::{env, fs, io, path::Path};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    nearest,
+};
 
 use super::{Options, Parsed, Source, parse_with};
 
@@ -43,33 +46,17 @@ fn refused(path: &Path, error: &io::Error) -> Error {
     };
     if !folder.is_dir() {
         help.push(format!("there is no directory '{}'", folder.display()));
-    } else if let Some(near) = near_names(path, folder) {
-        help.push(format!("near it: {near}"));
+    } else {
+        let near = nearest::in_folder(folder, path, |name| name.ends_with(".prototxt"));
+        if !near.is_empty() {
+            help.push(format!("near it: {}", near.join(", ")));
+        }
     }
     if help.is_empty() {
         refused
     } else {
         refused.help(help.join("; "))
     }
-}
-
-/// Up to four names in `folder`: those most like the wanted one, and prototxts before others.
-fn near_names(path: &Path, folder: &Path) -> Option<String> {
-    let wanted = path.file_name()?.to_string_lossy();
-    let mut names: Vec<(usize, String)> = fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter_map(|name| {
-            let distance = strsim::osa_distance(&wanted, &name);
-            let near = distance <= 2 + wanted.chars().count() / 4;
-            (near || name.ends_with(".prototxt")).then_some((distance, name))
-        })
-        .collect();
-    names.sort();
-    names.truncate(4);
-    let quoted: Vec<_> = names.iter().map(|(_, name)| format!("'{name}'")).collect();
-    (!quoted.is_empty()).then(|| quoted.join(", "))
 }
 
 #[cfg(test)]

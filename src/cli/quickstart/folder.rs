@@ -260,7 +260,7 @@ mod tests {
         ];
         for (name, dims) in sizes {
             let mut source = LmdbSource::open(dir.path(), name).unwrap();
-            assert_eq!(source.len(), 3);
+            assert_eq!(source.records(), 3);
             source
                 .read(3, &mut |records| {
                     assert_eq!(records[2].key, b"00000002");

@@ -43,7 +43,7 @@ fn reads_in_key_order_and_starts_again() {
     let dir = tempfile::tempdir().unwrap();
     database(dir.path(), "db", 3, 5000);
     let mut source = LmdbSource::open(dir.path(), "db").unwrap();
-    assert_eq!(source.len(), 3);
+    assert_eq!(source.records(), 3);
     let first = take(&mut source, 2);
     assert_eq!(
         first,
@@ -156,7 +156,79 @@ fn a_leveldb_is_recognised() {
     fs::write(dir.path().join("db/CURRENT"), "MANIFEST-000002\n").unwrap();
     let error = refused(dir.path(), "db");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.message().contains("LevelDB"), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("LevelDB") && text.contains("backend: LEVELDB"),
+        "{text}"
+    );
+}
+
+/// A database whose keys are the numbers below `n`, of `bytes` bytes each.
+fn integer_keys(dir: &Path, n: u64, bytes: usize) -> PathBuf {
+    let file = dir.join("data.mdb");
+    File::create(&file).unwrap();
+    let env = open_env(&file, EnvFlags::empty(), 1 << 22).unwrap();
+    let mut txn = env.write_txn().unwrap();
+    let records = env
+        .database_options()
+        .types::<Bytes, Bytes>()
+        .key_comparator::<heed::IntegerComparator>()
+        .create(&mut txn)
+        .unwrap();
+    for i in (0..n).rev() {
+        let value = [&i.to_le_bytes()[..], &[7; 100]].concat();
+        records
+            .put(&mut txn, &i.to_le_bytes()[..bytes], &value)
+            .unwrap();
+    }
+    txn.commit().unwrap();
+    file
+}
+
+#[test]
+fn integer_keys_come_in_the_order_of_their_numbers() {
+    for bytes in [4, 8] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = integer_keys(dir.path(), 700, bytes);
+        let mut source = LmdbSource::open(dir.path(), "data.mdb").unwrap();
+        assert_eq!(source.records(), 700);
+        let mut seen = Vec::new();
+        for count in [1, 300, 400] {
+            source
+                .read(count, &mut |records| {
+                    let number = |r: &Record<'_>| int_of(r.value);
+                    seen.extend(records.iter().map(number));
+                    Ok(())
+                })
+                .unwrap();
+        }
+        let wanted: Vec<u64> = (0..700).chain([0]).collect();
+        assert_eq!(seen, wanted);
+        source.seek(256).unwrap();
+        source
+            .read(1, &mut |r| {
+                assert_eq!(int_of(r[0].value), 256);
+                Ok(())
+            })
+            .unwrap();
+        drop(source);
+
+        // A key of another length would have LMDB read beyond it.
+        let whole = fs::read(&file).unwrap();
+        let key = &699u64.to_le_bytes()[..bytes];
+        let at = whole
+            .windows(bytes + 8)
+            .position(|w| w[..bytes] == *key && w[bytes..] == 699u64.to_le_bytes());
+        let at = u64::try_from(at.unwrap()).unwrap() - 2;
+        patch(&file, at, &[3, 0]);
+        let error = refused(dir.path(), "data.mdb");
+        assert!(error.message().contains("is damaged"), "{error}");
+    }
+}
+
+/// The number that a value begins with.
+fn int_of(value: &[u8]) -> u64 {
+    u64::from_le_bytes(*value.first_chunk().unwrap())
 }
 
 #[test]
@@ -174,7 +246,7 @@ fn a_file_cut_short_is_refused() {
         assert!(error.message().contains(words), "{length}: {error}");
     }
     fs::write(&path, &whole).unwrap();
-    assert_eq!(LmdbSource::open(dir.path(), "db").unwrap().len(), 50);
+    assert_eq!(LmdbSource::open(dir.path(), "db").unwrap().records(), 50);
 }
 
 #[test]
@@ -264,7 +336,7 @@ fn the_recorded_databases() {
         let run = run.unwrap().path();
         for name in ["train_lmdb", "test_lmdb"] {
             let mut source = LmdbSource::open(&run, name).unwrap();
-            let len = usize::try_from(source.len()).unwrap();
+            let len = usize::try_from(source.records()).unwrap();
             let keys = take(&mut source, len + 1);
             assert!(keys[..keys.len() - 1].is_sorted_by(|a, b| a.1 < b.1));
             assert_eq!(keys[0].1, keys[keys.len() - 1].1);

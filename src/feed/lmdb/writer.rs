@@ -192,7 +192,6 @@ impl From<heed::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::{super::LmdbSource, *};
-    use crate::feed::source::Source as _;
 
     #[test]
     fn grows_past_its_first_size() {
@@ -205,7 +204,7 @@ mod tests {
         }
         assert!(!path.exists());
         assert_eq!(writer.finish().unwrap(), 300);
-        assert_eq!(LmdbSource::open(dir.path(), "db").unwrap().len(), 300);
+        assert_eq!(LmdbSource::open(dir.path(), "db").unwrap().records(), 300);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

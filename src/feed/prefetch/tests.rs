@@ -331,7 +331,7 @@ fn the_recorded_databases_with_their_means() {
         };
         let transformer = Transformer::new(&param, true, &run).unwrap();
         let source = LmdbSource::open(&run, name).unwrap();
-        let len = source.len();
+        let len = source.records();
         let mut feed = Prefetcher::new(Box::new(source), transformer, options(1, 0)).unwrap();
         let mut sum = vec![0.0; feed.shape().count()];
         let mut data = Vec::new();

@@ -1,18 +1,16 @@
-//! Data: batches of records from an LMDB, decoded, transformed, and made ahead by a thread.
+//! Data: batches of records from an LMDB or a LevelDB, decoded, transformed, and made ahead by a thread.
 //!
 //! Shapes: the first top \[batch_size, channels, height, width\] as the records are after `transform_param`, the second,
 //! where there is one, their labels \[batch_size\]. No bottom, no gradient. Records come in the order of their keys, and
 //! again from the first after the last. Crop and mirror draw from a stream that the seed, the layer's index and the
 //! record's number name. A batch takes the size of its first record, so sizes may change from batch to batch.
 //!
-//! LevelDB is not read; a `backend` that is not told is taken for LMDB, though Caffe's default is LEVELDB. `rand_skip` is
-//! accepted without effect, as in today's Caffe, where nothing reads it.
+//! A `backend` that is not told is the one that is there, though Caffe's default is LEVELDB. `rand_skip` is accepted without effect, as in today's Caffe, where nothing reads it.
 
 use crate::{
-    error::{Error, Place, Result},
+    error::{Place, Result},
     feed::{
-        datum,
-        lmdb::LmdbSource,
+        datum, open_database,
         prefetch::{Options, Prefetcher},
         source::Source,
         transform::Transformer,
@@ -45,13 +43,6 @@ struct Data {
 impl Data {
     fn new(def: &LayerDef) -> Result<Self> {
         let param = def.param.data_param.clone().unwrap_or_default();
-        let backend = param
-            .backend
-            .map_or(Db::Lmdb, |b| Db::try_from(b).unwrap_or(Db::Leveldb));
-        if backend == Db::Leveldb {
-            return Err(Error::unsupported("LevelDB databases are not read")
-                .help("convert the database to LMDB and set data_param { backend: LMDB }"));
-        }
         if param.batch_size() == 0 {
             return Err(def.invalid("data_param.batch_size", "must be at least 1"));
         }
@@ -114,7 +105,8 @@ impl Data {
 }
 
 fn open(def: &LayerDef, param: &DataParameter) -> Result<Box<dyn Source>> {
-    Ok(Box::new(LmdbSource::open(&def.root, param.source())?))
+    let backend = param.backend.and_then(|b| Db::try_from(b).ok());
+    open_database(&def.root, param.source(), backend)
 }
 
 /// Channels, height and width that the first record comes out with.
@@ -265,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn records_of_a_leveldb() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/leveldb");
+        // Told, and found out.
+        for backend in ["backend: LEVELDB", ""] {
+            let fields = format!("data_param {{ source: 'snappy' batch_size: 40 {backend} }}");
+            let mut layer = layer(&root, 2, &fields).unwrap();
+            let shapes = layer.reshape(&[]).unwrap();
+            assert_eq!(shapes, [Shape::from([40, 1, 2, 2]), Shape::from([40])]);
+            let mut tops = vec![Vec::new(), Vec::new()];
+            for first in [0, 40, 80, 20] {
+                layer.pull(&mut tops).unwrap();
+                let wanted: Vec<f32> = (first..first + 40).map(|n| (n % 100) as f32).collect();
+                assert_eq!(tops[1], wanted);
+                assert_eq!(tops[0][4 * 39..], [wanted[39]; 4]);
+            }
+            layer.seek(299).unwrap();
+            layer.pull(&mut tops).unwrap();
+            assert_eq!(tops[1][..2], [99.0, 0.0]);
+        }
+    }
+
+    #[test]
     fn errors() {
         let dir = tempfile::tempdir().unwrap();
         database(dir.path(), &[1]);
@@ -276,7 +290,7 @@ mod tests {
         fails(
             "data_param { source: 'db' batch_size: 1 backend: LEVELDB }",
             ErrorKind::Unsupported,
-            "convert the database to LMDB",
+            "say `backend: LMDB`",
         );
         fails(
             "data_param { source: 'db' backend: LMDB }",

@@ -23,6 +23,8 @@ const TRACES: u16 = 0xC010;
 const BIG_DATA: u16 = 0x01;
 /// The value is the root of a named table; to a reader it is bytes.
 const SUB_DATA: u16 = 0x02;
+/// Flag of a table: its keys are numbers of the machine.
+const INTEGER_KEYS: u16 = 0x08;
 /// LMDB's own limits of a tree's depth and of a key.
 const DEEPEST: u16 = 32;
 const MAX_KEY: usize = 511;
@@ -88,11 +90,12 @@ impl Walk<'_> {
         };
         read().map_err(Stop::Io)?;
         let nodes = self.index(&page, number, depth).ok_or(Stop::Bad(number))?;
-        for at in nodes {
+        for (i, at) in nodes.into_iter().enumerate() {
             if depth == 1 {
                 self.leaf_node(&page, at).ok_or(Stop::Bad(number))?;
             } else {
-                let child = branch_node(&page, at).ok_or(Stop::Bad(number))?;
+                let child =
+                    branch_node(&page, at, i == 0, self.meta.flags).ok_or(Stop::Bad(number))?;
                 self.page(child, depth - 1)?;
             }
         }
@@ -124,7 +127,15 @@ impl Walk<'_> {
             0 | SUB_DATA => node.len() >= start.checked_add(usize::try_from(length).ok()?)?,
             _ => false,
         };
-        let ordered = self.entries == 0 || self.meta.flags != 0 || *self.last_key < *key;
+        let ordered = match self.meta.flags {
+            0 => self.entries == 0 || *self.last_key < *key,
+            // LMDB reads a whole number from each, whatever its length says, so all must be as long.
+            INTEGER_KEYS => match (integer(key)?, integer(&self.last_key)) {
+                (own, Some(last)) => last < own && key.len() == self.last_key.len(),
+                (_, None) => self.entries == 0,
+            },
+            _ => true,
+        };
         self.entries += 1;
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
@@ -140,8 +151,20 @@ fn node(page: &[u8], at: u16) -> Option<(&[u8], &[u8])> {
     Some((node, key))
 }
 
-/// The page below a node of a branch page.
-fn branch_node(page: &[u8], at: u16) -> Option<u64> {
-    let (node, _) = node(page, at)?;
+/// The page below a node of a branch page. The first key of a page is never looked at.
+fn branch_node(page: &[u8], at: u16, first: bool, flags: u16) -> Option<u64> {
+    let (node, key) = node(page, at)?;
+    if flags == INTEGER_KEYS && !first {
+        integer(key)?;
+    }
     int::<6>(node, 0)
+}
+
+/// A key of `MDB_INTEGERKEY`: a number of the machine, of 4 or 8 bytes.
+fn integer(key: &[u8]) -> Option<u64> {
+    match key.len() {
+        4 => int::<4>(key, 0),
+        8 => int::<8>(key, 0),
+        _ => None,
+    }
 }
