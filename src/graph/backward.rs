@@ -81,6 +81,7 @@ fn forward_sweep(graph: &mut Graph, params: &Params) {
             below.iter().any(|&b| b) || node.params.iter().any(|&p| params[p].lr_mult != 0.0);
         node.bottom_backward = below;
         if node.kind.role == Role::Metric {
+            node.needs_backward = false;
             node.bottom_backward.fill(false);
         }
     }
