@@ -46,6 +46,8 @@ const SPELLED: &[(&str, &str)] = &[
     ("ReLU6", "relu6"),
     ("TanH", "tanh"),
     ("DummyData", "dummy_data"),
+    // `normalize.rs` is what losses divide by.
+    ("Normalize", "normalize_vectors"),
 ];
 
 #[test]

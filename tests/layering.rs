@@ -36,8 +36,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "layers",
+        // Text and number: label maps are prototxts, and files of detections hold scores as Caffe prints them.
         &[
-            "layer", "feed", "kernels", "tensor", "filler", "schema", "params", "nearest", "error",
+            "layer", "feed", "kernels", "tensor", "filler", "schema", "params", "nearest",
+            "number", "text", "error",
         ],
     ),
     (

@@ -3,9 +3,11 @@
 mod activation;
 mod common;
 mod data;
+mod detection;
 mod indices;
 mod loss;
 mod normalization;
+mod normalize;
 mod python;
 mod recurrent;
 mod utility;
@@ -28,6 +30,7 @@ pub const FAMILIES: &[&[&LayerType]] = &[
     activation::TYPES,
     utility::TYPES,
     loss::TYPES,
+    detection::TYPES,
 ];
 
 /// Every layer type.

@@ -6,6 +6,13 @@ mod batch_norm;
 mod bn;
 mod lrn;
 mod mvn;
+mod normalize_vectors;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&bn::TYPE, &batch_norm::TYPE, &lrn::TYPE, &mvn::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[
+    &bn::TYPE,
+    &batch_norm::TYPE,
+    &lrn::TYPE,
+    &mvn::TYPE,
+    &normalize_vectors::TYPE,
+];

@@ -10,6 +10,7 @@ mod eltwise;
 mod filter;
 mod flatten;
 mod parameter;
+mod permute;
 mod reduction;
 mod reorg;
 mod reshape;
@@ -31,6 +32,7 @@ pub(super) const TYPES: &[&LayerType] = &[
     &filter::TYPE,
     &flatten::TYPE,
     &parameter::TYPE,
+    &permute::TYPE,
     &reduction::TYPE,
     &reorg::TYPE,
     &reshape::TYPE,

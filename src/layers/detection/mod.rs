@@ -1,0 +1,50 @@
+//! Detection of objects as SSD does it: boxes, and what is done with them.
+
+use super::normalize;
+use crate::layer::LayerType;
+
+mod boxes;
+mod confidence;
+mod detection_evaluate;
+mod detection_output;
+mod layout;
+mod matching;
+mod mining;
+mod multi_box_loss;
+mod nms;
+mod original;
+mod prior_box;
+mod save;
+mod truth;
+
+/// The rows of this family, sorted by type.
+pub(super) const TYPES: &[&LayerType] = &[
+    &detection_evaluate::TYPE,
+    &detection_output::TYPE,
+    &multi_box_loss::TYPE,
+    &prior_box::TYPE,
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        layer::LayerDef,
+        schema::{LayerParameter, Phase},
+        text::{self, Source},
+    };
+
+    /// A definition with these fields.
+    pub(super) fn def(fields: &str) -> LayerDef {
+        let source = Source::new("test", fields);
+        LayerDef {
+            param: text::parse::<LayerParameter>("LayerParameter", &source)
+                .unwrap()
+                .message,
+            phase: Phase::Test,
+            backward: false,
+            root: std::path::PathBuf::new(),
+            seed: 0,
+            index: 0,
+        }
+    }
+}
