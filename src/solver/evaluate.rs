@@ -1,14 +1,20 @@
-//! Tests: means of the outputs of a test net over `test_iter` passes.
+//! Tests: means of the outputs of a test net over `test_iter` passes, or their mean average precisions.
 
-use super::{Action, Solver, best::Measured, snapshot::Position};
+use super::{
+    Action, Solver,
+    best::Measured,
+    precision::{Evaluation, Tally},
+    snapshot::Position,
+};
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
 };
 
 impl Solver {
-    /// Tests one net and returns its mean outputs in Caffe's order, an entry for each element of an output blob. The
-    /// test net's data goes on from where the last test left it.
+    /// Tests one net and returns its mean outputs in Caffe's order, an entry for each element of an output blob; with
+    /// `eval_type: "detection"` the mean average precision, an entry for each output. The test net's data goes on from
+    /// where the last test left it.
     ///
     /// # Errors
     /// `Param` where there is no such test net; else of the first layer that fails.
@@ -76,6 +82,8 @@ impl Solver {
         let passes = u64::try_from(passes).unwrap_or(0);
         let mut loss = 0.0;
         let mut sums: Vec<f64> = Vec::new();
+        let evaluation = Evaluation::of(&self.param)?;
+        let mut tallies: Vec<Tally> = Vec::new();
         for pass in 0..passes {
             match control() {
                 Action::Continue => {}
@@ -87,12 +95,19 @@ impl Solver {
             for line in net.take_debug() {
                 observer.on(&Event::Debug { line: &line });
             }
-            let values = net.output_values().flat_map(|(_, _, view)| view.data);
-            if pass == 0 {
-                sums.extend(values.map(|&v| f64::from(v)));
+            if evaluation == Evaluation::Means {
+                let values = net.output_values().flat_map(|(_, _, view)| view.data);
+                if pass == 0 {
+                    sums.extend(values.map(|&v| f64::from(v)));
+                } else {
+                    for (sum, &v) in sums.iter_mut().zip(values) {
+                        *sum += f64::from(v);
+                    }
+                }
             } else {
-                for (sum, &v) in sums.iter_mut().zip(values) {
-                    *sum += f64::from(v);
+                tallies.resize(net.outputs().len(), Tally::default());
+                for (tally, (blob, _, view)) in tallies.iter_mut().zip(net.output_values()) {
+                    tally.add(blob, view)?;
                 }
             }
             observer.on(&Event::TestStep {
@@ -104,13 +119,24 @@ impl Solver {
         if self.param.test_compute_loss() {
             observer.on(&Event::TestLoss { loss: mean(loss) });
         }
-        let mut means = Vec::with_capacity(sums.len());
-        let mut measured = Vec::with_capacity(sums.len());
-        let names = self.test_nets[index]
-            .output_values()
-            .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)));
-        for (i, ((blob, loss_weight), &sum)) in names.zip(&sums).enumerate() {
-            let value = mean(sum);
+        let outputs = self.test_nets[index].output_values();
+        let values: Vec<(&str, f32, f32)> = match evaluation {
+            Evaluation::Means => outputs
+                .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)))
+                .zip(&sums)
+                .map(|((blob, weight), &sum)| (blob, weight, mean(sum)))
+                .collect(),
+            Evaluation::Precision(version) => {
+                let each = self.param.show_per_class_result();
+                outputs
+                    .zip(tallies)
+                    .map(|((blob, ..), tally)| (blob, 0.0, tally.mean(version, each, observer)))
+                    .collect()
+            }
+        };
+        let mut means = Vec::with_capacity(values.len());
+        let mut measured = Vec::with_capacity(values.len());
+        for (i, (blob, loss_weight, value)) in values.into_iter().enumerate() {
             observer.on(&Event::TestOutput {
                 net: index,
                 index: i,

@@ -5,6 +5,7 @@
 
 mod best;
 mod evaluate;
+mod precision;
 mod regularize;
 mod schedule;
 mod snapshot;
@@ -167,6 +168,7 @@ impl Solver {
         observer.on(&Event::SolverInit { solver: &param });
         let every = Every::new(&param)?;
         let schedule = Schedule::new(&param)?;
+        precision::Evaluation::of(&param)?;
         if param.base_lr.is_none() {
             observer.on(&Event::Warning(
                 "base_lr is not set: the rate is 0, nothing will be learned",
