@@ -50,6 +50,12 @@ const SPELLED: &[(&str, &str)] = &[
     ("Normalize", "normalize_vectors"),
 ];
 
+/// The name of a type's file, without its ending.
+pub(crate) fn stem(kind: &str) -> String {
+    let spelled = SPELLED.iter().find(|(name, _)| *name == kind);
+    spelled.map_or_else(|| file_name(kind), |(_, file)| (*file).to_owned())
+}
+
 #[test]
 fn types_are_unique_and_rows_sorted() {
     for family in layers::FAMILIES {
@@ -76,10 +82,7 @@ fn every_layer_has_cases_and_a_formula() {
         })
         .collect();
     for kind in layers::all() {
-        let stem = SPELLED
-            .iter()
-            .find(|(name, _)| *name == kind.name)
-            .map_or_else(|| file_name(kind.name), |(_, file)| (*file).to_owned());
+        let stem = stem(kind.name);
         let source = sources
             .get(&stem)
             .unwrap_or_else(|| panic!("{} has no file {stem}.rs", kind.name));

@@ -2,12 +2,14 @@
 
 mod alloc;
 mod cli;
+mod corpus;
 mod detector;
 mod golden;
 mod hdf5;
 mod laws;
 mod layering;
 mod optimize;
+mod page;
 mod precision;
 mod prototxt;
 mod runs;

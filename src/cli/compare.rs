@@ -37,6 +37,7 @@ pub(super) const COMMAND: Command = Command {
         nets::PHASE,
         nets::LEVEL,
         nets::STAGE,
+        nets::SHAPE,
         nets::SEED,
     ],
     examples: "  cortado compare --model=net.prototxt --weights=weights.caffemodel --reference=blobs.npz",

@@ -15,6 +15,7 @@ use crate::{
     net::{Calibration, Keep, Level, Net, NetOptions, Precision},
     params::Params,
     schema::{NetState, Phase, dialect},
+    tensor::Shape,
 };
 
 pub(crate) const MODEL: Flag = Flag::value("model", "FILE", "The net's definition (.prototxt)");
@@ -145,6 +146,7 @@ pub(crate) fn load_as(
 ) -> Result<Loaded> {
     let path = args.need("model", "a net's definition", example)?;
     let mut file = load::net(&path, options(args)?, ui)?;
+    graph::stand_in(&mut file.net, &shapes(args)?)?;
     let wanted = phase(args)?;
     let over = NetState {
         phase: wanted
@@ -195,6 +197,27 @@ pub(crate) fn load_as(
         net.freeze(&mut params)?;
     }
     Ok(Loaded { net, params })
+}
+
+pub(crate) const SHAPE: Flag = Flag::value(
+    "shape",
+    "BLOBS",
+    "Instead of reading data, take blobs of these shapes: data:1x3x227x227,label:1",
+);
+
+/// `--shape`: names and extents.
+fn shapes(args: &Args) -> Result<Vec<(String, Shape)>> {
+    let wrong = |text: &str| {
+        Error::param("--shape", format!("'{text}' is no blob with its shape"))
+            .help("write them as data:1x3x227x227,label:1")
+    };
+    let parse = |text: String| {
+        let (name, dims) = text.rsplit_once(':').ok_or_else(|| wrong(&text))?;
+        let dims: Option<Vec<usize>> = dims.split('x').map(|d| d.parse().ok()).collect();
+        let shape = Shape::checked(&dims.ok_or_else(|| wrong(&text))?)?;
+        Ok((name.to_owned(), shape))
+    };
+    args.list("shape").into_iter().map(parse).collect()
 }
 
 /// How files are read.

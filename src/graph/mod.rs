@@ -8,12 +8,14 @@ mod build;
 mod filter;
 mod instantiate;
 mod splits;
+mod stand_in;
 mod verify;
 
 use std::sync::Arc;
 
 pub use filter::{filter, state_of};
 pub use instantiate::{Brought, BuildOptions, Built, Locate, build, reshape, reshape_behind};
+pub use stand_in::stand_in;
 pub use verify::verify;
 
 use crate::{

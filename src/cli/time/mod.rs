@@ -65,6 +65,7 @@ pub(super) const COMMAND: Command = Command {
         nets::PHASE,
         nets::LEVEL,
         nets::STAGE,
+        nets::SHAPE,
         nets::SEED,
         nets::EXACT,
         nets::PRECISION,
