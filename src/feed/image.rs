@@ -1,8 +1,8 @@
 //! JPEG, PNG and BMP files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
 //!
 //! The orientation that a camera notes in EXIF is left alone, as by the OpenCV 2.4 of Caffe's time, which did not know
-//! it; since 3.1 `imread` turns colour images by it. Transparency is dropped and of 16 bits the upper 8 are kept, as OpenCV's colour mode does. JPEG decoders differ by
-//! up to 3 per pixel, because each has its own way of enlarging colour.
+//! it; since 3.1 `imread` turns colour images by it. Transparency is dropped and of 16 bits the upper 8 are kept, as
+//! OpenCV's colour mode does. JPEG decoders differ by up to 3 per pixel, because each has its own way of enlarging colour.
 
 use std::io::Cursor;
 
@@ -229,8 +229,8 @@ fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) ->
     }
 }
 
-/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, rounds a BMP's, and leaves a PNG to libpng:
-/// the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
+/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, rounds a BMP's, and leaves a PNG
+/// to libpng: the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
 fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
     let half = if rounded { 1 << 14 } else { 0 };
     // The weights add up to 1 << 15, so the sum of samples of 16 bits stays below 1 << 32.

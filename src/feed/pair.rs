@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    augment::{Interpolation, Picture},
+    augment::{Interpolation, Picture, count},
     datum::{Color, Pixels, Sample, size},
     files::{Folder, resized},
     list::List,
@@ -93,6 +93,7 @@ impl Pairs {
             fill.size[0].max(image.height),
             fill.size[1].max(image.width),
         ];
+        count(height, width, image.channels)?;
         let mean = image.bytes_of(&fill.mean)?;
         Ok((
             image.filled(height, width, &mean),

@@ -594,8 +594,8 @@ mod tests {
             let mut sorted = out.clone();
             sorted.sort_by(f32::total_cmp);
             assert_eq!([1, 2, 3].map(|i| sorted[i] - sorted[0]), [1.0, 4.0, 5.0]);
-            let relative: Vec<i32> = out.iter().map(|v| (v - sorted[0]) as i32).collect();
-            seen.insert(relative);
+            let relative: Vec<f32> = out.iter().map(|v| v - sorted[0]).collect();
+            seen.insert(format!("{relative:?}"));
         }
         assert_eq!(seen.len(), 8, "{seen:?}");
         let t = transformer(set, false);

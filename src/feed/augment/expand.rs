@@ -7,7 +7,6 @@ use crate::{
     error::{Error, Result},
     rng::Rng,
     schema::ExpansionParameter,
-    tensor::Shape,
 };
 
 /// What an `expand_param` asks for.
@@ -30,10 +29,10 @@ pub(crate) struct Zoom {
 impl Expand {
     pub(super) fn new(param: &ExpansionParameter, mean: &[f32]) -> Result<Self> {
         let most = param.max_expand_ratio();
-        if !(1.0..=64.0).contains(&most) {
+        if !(1.0..=16.0).contains(&most) {
             return Err(Error::param(
                 "transform_param.expand_param.max_expand_ratio",
-                format!("{most} is out of range; it goes from 1 to 64"),
+                format!("{most} is out of range; it goes from 1 to 16"),
             ));
         }
         Ok(Self {
@@ -64,7 +63,7 @@ impl Expand {
             larger(picture.height).max(picture.height),
             larger(picture.width).max(picture.width),
         );
-        let count = Shape::checked(&[height, width, n])?.count();
+        let count = super::count(height, width, n)?;
         let mut offset = |slack: usize| (between(0.0, slack as f32, rng) as usize).min(slack);
         let top = offset(height - picture.height);
         let left = offset(width - picture.width);

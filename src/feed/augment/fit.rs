@@ -12,7 +12,6 @@ use crate::{
         ResizeParameter,
         resize_parameter::{InterpMode, ResizeMode},
     },
-    tensor::Shape,
 };
 
 /// What a `resize_param` asks for.
@@ -60,7 +59,7 @@ impl Fit {
             scale: (param.height_scale() > 0 && param.width_scale() > 0)
                 .then(|| [param.height_scale() as f32, param.width_scale() as f32]),
         };
-        Shape::checked(&[fit.height, fit.width])?;
+        super::count(fit.height, fit.width, 3)?;
         Ok(fit)
     }
 

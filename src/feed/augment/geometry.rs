@@ -1,7 +1,7 @@
 //! `geometry_param`: the image as seen from another side, nearer or farther.
 //!
-//! Beyond its edge the image goes on as `pad_mode` says (in the fork for its own size on every side, then black). A rectangle around its middle,
-//! up to `zoom_factor` of each side smaller or larger than the image, is drawn on it; the picture of that rectangle
+//! Beyond its edge the image goes on as `pad_mode` says (in the fork for its own size on every side, then black). A
+//! rectangle around its middle, up to `zoom_factor` of each side smaller or larger than the image, is drawn on it; the picture of that rectangle
 //! leans by up to `persp_factor` of a side to the left or right and up or down. Boxes go along, and with the mirrored
 //! border their mirror images do; what sticks out too far (less than 3/4 of it seen) is dropped.
 //!

@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     rng::Rng,
     schema::TransformationParameter,
+    tensor::Shape,
 };
 
 pub(crate) use expand::{Expand, Zoom};
@@ -165,6 +166,24 @@ impl Picture {
             }
         }
     }
+}
+
+/// No picture is made that is larger than this, in bytes; an encoded one is not read, either.
+const MOST: usize = 512 << 20;
+
+/// Bytes of a picture of this size.
+///
+/// # Errors
+/// `Shape` where it is too large.
+pub(crate) fn count(height: usize, width: usize, channels: usize) -> Result<usize> {
+    let count = Shape::checked(&[height, width, channels])?.count();
+    if count > MOST {
+        return Err(Error::shape(format!(
+            "an image of {channels}x{height}x{width} would take more than {} MiB",
+            MOST >> 20
+        )));
+    }
+    Ok(count)
 }
 
 /// The nearest byte, ties to even, as OpenCV's `saturate_cast` has it.

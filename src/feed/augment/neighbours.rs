@@ -13,8 +13,8 @@ pub(super) fn blur(picture: &Picture) -> Picture {
     let sum: f64 = raw.iter().sum();
     let mut weights = [0u32; 7];
     let mut error = 0.0;
-    for i in 0..3 {
-        let exact = raw[i] / sum * 256.0 + error;
+    for (i, weight) in raw.iter().take(3).enumerate() {
+        let exact = weight / sum * 256.0 + error;
         let whole = exact.round_ties_even();
         error = exact - whole;
         weights[i] = whole as u32;

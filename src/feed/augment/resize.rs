@@ -12,7 +12,6 @@ use super::Picture;
 use crate::{
     error::{Error, Result},
     rng::Rng,
-    tensor::Shape,
 };
 
 /// How values between pixels are found.
@@ -47,8 +46,8 @@ struct Axis {
 }
 
 impl Axis {
-    /// Along rows, a place beyond the edge is the edge itself; from row to row it is mixed of the edge and its repetition,
-    /// which rounds otherwise.
+    /// Along rows, a place beyond the edge is the edge itself; from row to row it is mixed of the edge and its
+    /// repetition, which rounds otherwise.
     fn new(old: usize, new: usize, how: Interpolation, along_rows: bool) -> Self {
         let taps = match how {
             Interpolation::Cubic => 4,
@@ -140,7 +139,7 @@ pub(crate) fn resize(
             picture.height, picture.width
         )));
     }
-    let count = Shape::checked(&[height, width, picture.channels])?.count();
+    let count = super::count(height, width, picture.channels)?;
     if (height, width) == (picture.height, picture.width) {
         return Ok(picture.clone());
     }

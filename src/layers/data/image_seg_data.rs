@@ -58,8 +58,6 @@ fn image_seg_data(def: &LayerDef) -> Result<Fed<Pairs>> {
         0 => [transform.crop_h(), transform.crop_w()],
         side => [side, side],
     };
-    // Filled images are of the crop's size, which is checked before they are made.
-    crate::tensor::Shape::checked(&[3, crop[0] as usize, crop[1] as usize])?;
     let color = match param.is_color() {
         true => Color::Color,
         false => Color::Gray,
