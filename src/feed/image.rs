@@ -89,7 +89,10 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
     spare.resize(size.ok_or_else(too_large)?, 0);
     decoder.read_image(&mut spare).map_err(unreadable)?;
 
-    let rounded = format != ImageFormat::Png;
+    let luma = |r, g, b| match format {
+        ImageFormat::Bmp => bmp_gray(r, g, b),
+        _ => gray(r, g, b, format == ImageFormat::Jpeg),
+    };
     let stride = usize::from(kind.channel_count());
     if color == Color::Labels {
         check_labels(&spare, kind)?;
@@ -98,13 +101,13 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
         ColorType::Rgb8 if !matches!(color, Color::Gray | Color::Labels) => (3, spare, true),
         ColorType::L8 if color != Color::Color => (1, spare, false),
         ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
-            let (channels, pixels) = planes(&spare, stride, color, rounded);
+            let (channels, pixels) = planes(&spare, stride, color, luma);
             (channels, pixels, false)
         }
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
             let (pairs, _) = spare.as_chunks::<2>();
             let deep: Vec<u16> = pairs.iter().map(|p| u16::from_ne_bytes(*p)).collect();
-            let (channels, pixels) = planes(&deep, stride, color, true);
+            let (channels, pixels) = planes(&deep, stride, color, |r, g, b| gray(r, g, b, true));
             (channels, pixels, false)
         }
         _ => {
@@ -208,7 +211,12 @@ impl Depth for u16 {
 }
 
 /// Number of channels, and their planes, of pixels of `stride` samples: gray or red, green, blue, then transparency.
-fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) -> (usize, Vec<u8>) {
+fn planes<T: Depth>(
+    pixels: &[T],
+    stride: usize,
+    color: Color,
+    luma: impl Fn(u32, u32, u32) -> u32,
+) -> (usize, Vec<u8>) {
     let plane = |c: usize| {
         let samples = pixels.iter().skip(c).step_by(stride);
         samples.map(|&v| T::upper(v.into()))
@@ -219,7 +227,7 @@ fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) ->
         }
         (true, Color::Gray | Color::Labels) => {
             let gray = pixels.chunks_exact(stride).map(|pixel| match pixel {
-                &[r, g, b, ..] => T::upper(gray(r.into(), g.into(), b.into(), rounded)),
+                &[r, g, b, ..] => T::upper(luma(r.into(), g.into(), b.into())),
                 _ => 0,
             });
             (1, gray.collect())
@@ -229,12 +237,17 @@ fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) ->
     }
 }
 
-/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, rounds a BMP's, and leaves a PNG
-/// to libpng: the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
+/// 0.299 R + 0.587 G + 0.114 B. OpenCV takes a JPEG's own luminance, which is rounded, and leaves a PNG to libpng:
+/// the weights of 15 bits are libpng's, which cuts off at 8 bits and rounds at 16.
 fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
     let half = if rounded { 1 << 14 } else { 0 };
     // The weights add up to 1 << 15, so the sum of samples of 16 bits stays below 1 << 32.
     (9797 * r + 19234 * g + 3737 * b + half) >> 15
+}
+
+/// OpenCV's own weights, for a BMP.
+fn bmp_gray(r: u32, g: u32, b: u32) -> u32 {
+    (4899 * r + 9617 * g + 1868 * b + (1 << 13)) >> 14
 }
 
 #[cfg(test)]
@@ -257,7 +270,7 @@ mod tests {
         let decoded = decode(bytes, color, vec![1; 5]).unwrap();
         let pixels = match decoded.together {
             false => decoded.pixels,
-            true => planes(&decoded.pixels, 3, color, false).1,
+            true => planes(&decoded.pixels, 3, color, |r, g, b| gray(r, g, b, false)).1,
         };
         (decoded.channels, pixels)
     }

@@ -70,7 +70,7 @@ impl Video {
             name: source.to_owned(),
             frames,
         };
-        if video.len() == 0 {
+        if video.is_empty() {
             return Err(Error::data("there are no frames in it").at(Place::File(video.name)));
         }
         Ok(video)

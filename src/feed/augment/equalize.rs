@@ -113,8 +113,7 @@ fn spread(mut counts: [u32; 256], total: usize) -> [u8; 256] {
     }
     counts.iter_mut().for_each(|n| *n += excess / 256);
     let rest = (excess % 256) as usize;
-    if rest > 0 {
-        let step = (256 / rest).max(1);
+    if let Some(step) = 256usize.checked_div(rest) {
         counts
             .iter_mut()
             .step_by(step)

@@ -360,12 +360,21 @@ pub(super) mod tests {
             }
         }
         assert!(moved > 90, "{moved}");
-        // A single pixel has no corners to move.
-        assert!(
-            geometry
-                .draw(1, 1, &mut stream(1, Use::Other, 0, 0))
-                .is_none()
-        );
+        // A single pixel, and a line of them, have few corners to move.
+        for (height, width) in [(1, 1), (1, 5), (5, 1)] {
+            for when in 0..50 {
+                let line = Picture {
+                    channels: 1,
+                    height,
+                    width,
+                    pixels: vec![9; height * width],
+                };
+                let warp = geometry.draw(height, width, &mut stream(1, Use::Other, 0, when));
+                if let Some(warp) = warp {
+                    assert_eq!(warp.apply(&line), line);
+                }
+            }
+        }
     }
 
     #[test]

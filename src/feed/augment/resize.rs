@@ -273,7 +273,7 @@ fn covers(old: usize, new: usize) -> Vec<(usize, Vec<f32>)> {
 fn area(picture: &Picture, height: usize, width: usize, count: usize) -> Vec<u8> {
     let (rows, columns) = (covers(picture.height, height), covers(picture.width, width));
     let channels = picture.channels;
-    let whole = picture.height % height == 0 && picture.width % width == 0;
+    let whole = picture.height.is_multiple_of(height) && picture.width.is_multiple_of(width);
     let mut pixels = Vec::with_capacity(count);
     if whole {
         let (high, wide) = (picture.height / height, picture.width / width);
