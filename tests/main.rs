@@ -2,6 +2,7 @@
 
 mod alloc;
 mod cli;
+mod data;
 mod detector;
 mod golden;
 mod hdf5;
