@@ -9,8 +9,7 @@ use crate::{
         recipe::{Out, Parts, Recipe},
         source::{Record, Source},
     },
-    layer::{Layer, LayerDef},
-    rng::Rng,
+    layer::{Layer, LayerDef, Rng},
     tensor::Shape,
 };
 
