@@ -9,6 +9,34 @@ use crate::support::{files, fixtures};
 /// Types without recorded cases of their own, each with what stands in.
 const NO_CASES: &[(&str, &str)] = &[
     (
+        "AnnotatedData",
+        "it has no bottom; its own tests, and fixtures/feed for what it does to pixels",
+    ),
+    (
+        "DenseImageData",
+        "it has no bottom; its own tests, and fixtures/feed for what it does to pixels",
+    ),
+    (
+        "ImageData",
+        "it has no bottom; its own tests, and fixtures/feed for decoding and resizing",
+    ),
+    (
+        "ImageSegData",
+        "it has no bottom; its own tests, and DenseImageData's, which it shares its reading with",
+    ),
+    (
+        "MemoryData",
+        "its tops are set from outside, as Input's are, through which every case is fed",
+    ),
+    (
+        "VideoData",
+        "it has no bottom; its own tests, and fixtures/feed for what it does to pixels",
+    ),
+    (
+        "WindowData",
+        "it has no bottom; its own tests, and fixtures/feed for decoding and resizing",
+    ),
+    (
         "Data",
         "the runs in fixtures/reference/runs read their records through it",
     ),

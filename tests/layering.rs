@@ -30,8 +30,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("optimize", &["graph", "layer", "params", "error"]),
     (
         "feed",
+        // Text: a detection database comes with a label map in prototxt.
         &[
-            "schema", "tensor", "kernels", "rng", "threads", "nearest", "error", "model_io",
+            "schema", "tensor", "kernels", "rng", "threads", "nearest", "error", "model_io", "text",
         ],
     ),
     (

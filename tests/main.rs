@@ -3,6 +3,7 @@
 mod alloc;
 mod cli;
 mod corpus;
+mod data;
 mod detector;
 mod golden;
 mod hdf5;

@@ -10,7 +10,7 @@ use crate::{
     tensor::Shape,
 };
 
-mod wire;
+pub(super) mod wire;
 
 /// How an encoded image is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Color {
     Color,
     /// One channel (`force_gray`).
     Gray,
+    /// One channel of numbers: of a file with a palette its indices, not its colours.
+    Labels,
 }
 
 /// The pixels of a sample, channel by channel, rows within, unless it says otherwise.
@@ -106,17 +108,7 @@ pub(super) fn decode_with(bytes: &[u8], color: Color, spare: Vec<u8>) -> Result<
                 "the sample says it is an encoded image, but has no data",
             ));
         }
-        let decoded = image::decode(datum.data, color, spare)?;
-        return Ok(Sample {
-            channels: decoded.channels,
-            height: decoded.height,
-            width: decoded.width,
-            pixels: match decoded.together {
-                true => Pixels::Rgb(decoded.pixels),
-                false => Pixels::U8(decoded.pixels.into()),
-            },
-            label,
-        });
+        return Ok(image::decode(datum.data, color, spare)?.into_sample(label));
     }
     let stated = [datum.channels, datum.height, datum.width];
     let impossible = || {

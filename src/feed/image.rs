@@ -1,13 +1,14 @@
-//! JPEG and PNG files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
+//! JPEG, PNG and BMP files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
 //!
-//! Transparency is dropped and of 16 bits the upper 8 are kept, as OpenCV's colour mode does. JPEG decoders differ by
-//! up to 3 per pixel, because each has its own way of enlarging colour.
+//! The orientation that a camera notes in EXIF is left alone, as by the OpenCV 2.4 of Caffe's time, which did not know
+//! it; since 3.1 `imread` turns colour images by it. Transparency is dropped and of 16 bits the upper 8 are kept, as
+//! OpenCV's colour mode does. JPEG decoders differ by up to 3 per pixel, because each has its own way of enlarging colour.
 
 use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder as _, ImageFormat, ImageReader};
 
-use super::datum::Color;
+use super::datum::{Color, Pixels, Sample};
 use crate::error::{Error, Result};
 
 /// A decoded image.
@@ -20,12 +21,29 @@ pub(super) struct Decoded {
     pub(super) together: bool,
 }
 
+impl Decoded {
+    pub(super) fn into_sample(self, label: i32) -> Sample<'static> {
+        Sample {
+            channels: self.channels,
+            height: self.height,
+            width: self.width,
+            pixels: match self.together {
+                true => Pixels::Rgb(self.pixels),
+                false => Pixels::U8(self.pixels.into()),
+            },
+            label,
+        }
+    }
+}
+
 /// Which format these bytes begin like.
 pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"\xff\xd8\xff") {
         Some("JPEG")
     } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         Some("PNG")
+    } else if bytes.starts_with(b"BM") && bytes.len() > 14 {
+        Some("BMP")
     } else {
         None
     }
@@ -34,19 +52,27 @@ pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
 /// No image of a database is larger than this, in bytes.
 const MOST: u64 = 512 << 20;
 
-/// Decodes a JPEG or PNG file, into `spare`'s memory where that is large enough.
+/// Decodes a JPEG, PNG or BMP file, into `spare`'s memory where that is large enough.
 ///
 /// # Errors
 /// `Unsupported` for other formats, `Data` where the file is damaged.
 pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<Decoded> {
     let format = match kind(bytes) {
         Some("JPEG") => ImageFormat::Jpeg,
-        Some(_) => ImageFormat::Png,
+        Some("PNG") if color == Color::Labels => {
+            if let Some(indices) = indices(bytes)? {
+                return Ok(indices);
+            }
+            ImageFormat::Png
+        }
+        Some("PNG") => ImageFormat::Png,
+        Some(_) => ImageFormat::Bmp,
         None => {
             let start = bytes.get(..8).unwrap_or(bytes).escape_ascii();
             return Err(Error::unsupported(format!(
-                "the encoded image is neither JPEG nor PNG; it begins with \"{start}\""
-            )));
+                "the encoded image is neither JPEG, PNG nor BMP; it begins with \"{start}\""
+            ))
+            .help("convert it to PNG"));
         }
     };
     let unreadable = |e| Error::data(format!("the encoded image cannot be read: {e}"));
@@ -63,19 +89,25 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
     spare.resize(size.ok_or_else(too_large)?, 0);
     decoder.read_image(&mut spare).map_err(unreadable)?;
 
-    let jpeg = format == ImageFormat::Jpeg;
+    let luma = |r, g, b| match format {
+        ImageFormat::Bmp => bmp_gray(r, g, b),
+        _ => gray(r, g, b, format == ImageFormat::Jpeg),
+    };
     let stride = usize::from(kind.channel_count());
+    if color == Color::Labels {
+        check_labels(&spare, kind)?;
+    }
     let (channels, pixels, together) = match kind {
-        ColorType::Rgb8 if color != Color::Gray => (3, spare, true),
+        ColorType::Rgb8 if !matches!(color, Color::Gray | Color::Labels) => (3, spare, true),
         ColorType::L8 if color != Color::Color => (1, spare, false),
         ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {
-            let (channels, pixels) = planes(&spare, stride, color, jpeg);
+            let (channels, pixels) = planes(&spare, stride, color, luma);
             (channels, pixels, false)
         }
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
             let (pairs, _) = spare.as_chunks::<2>();
             let deep: Vec<u16> = pairs.iter().map(|p| u16::from_ne_bytes(*p)).collect();
-            let (channels, pixels) = planes(&deep, stride, color, true);
+            let (channels, pixels) = planes(&deep, stride, color, |r, g, b| gray(r, g, b, true));
             (channels, pixels, false)
         }
         _ => {
@@ -91,6 +123,73 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
         pixels,
         together,
     })
+}
+
+/// The numbers of the colours in a PNG with a palette, `None` for one without. Annotation tools write label maps so;
+/// OpenCV would give the brightness of those colours.
+fn indices(bytes: &[u8]) -> Result<Option<Decoded>> {
+    let unreadable =
+        |e: png::DecodingError| Error::data(format!("the encoded image cannot be read: {e}"));
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(unreadable)?;
+    let info = reader.info();
+    if info.color_type != png::ColorType::Indexed {
+        return Ok(None);
+    }
+    let too_large = || Error::data("the encoded image is too large");
+    let side = |n: u32| usize::try_from(n).map_err(|_| too_large());
+    let (height, width) = (side(info.height)?, side(info.width)?);
+    let bits = match info.bit_depth {
+        png::BitDepth::One => 1,
+        png::BitDepth::Two => 2,
+        png::BitDepth::Four => 4,
+        _ => 8,
+    };
+    if u64::from(reader.info().height) * u64::from(reader.info().width) > MOST {
+        return Err(too_large());
+    }
+    let size = reader.output_buffer_size().ok_or_else(too_large)?;
+    let mut packed = vec![0; size];
+    let frame = reader.next_frame(&mut packed).map_err(unreadable)?;
+    let rows = packed.chunks_exact(frame.line_size.max(1)).take(height);
+    let mask = if bits == 8 { 0xFF } else { (1 << bits) - 1 };
+    let pixels: Vec<u8> = rows
+        .flat_map(|row| {
+            (0..width).map(move |x| {
+                let at = x * bits;
+                let byte = row.get(at / 8).copied().unwrap_or(0);
+                (byte >> (8 - bits - at % 8)) & mask
+            })
+        })
+        .collect();
+    Ok(Some(Decoded {
+        channels: 1,
+        height,
+        width,
+        pixels,
+        together: false,
+    }))
+}
+
+/// Labels are gray, and of 16 bits the lower 8 would be lost.
+fn check_labels(pixels: &[u8], kind: ColorType) -> Result<()> {
+    let stride = usize::from(kind.channel_count());
+    let colored = stride >= 3
+        && kind.bytes_per_pixel() == kind.channel_count()
+        && pixels
+            .chunks_exact(stride)
+            .any(|p| p[0] != p[1] || p[1] != p[2]);
+    if colored || kind.bytes_per_pixel() != kind.channel_count() {
+        return Err(Error::data(match colored {
+            true => "the label map has colours; it needs one number a pixel",
+            false => "the label map has 16 bits a pixel; labels go from 0 to 255",
+        })
+        .help(
+            "write it as a gray PNG of 8 bits, or with a palette, whose numbers are the labels",
+        ));
+    }
+    Ok(())
 }
 
 /// A sample as it lies in memory: 8 or 16 bits.
@@ -112,7 +211,12 @@ impl Depth for u16 {
 }
 
 /// Number of channels, and their planes, of pixels of `stride` samples: gray or red, green, blue, then transparency.
-fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) -> (usize, Vec<u8>) {
+fn planes<T: Depth>(
+    pixels: &[T],
+    stride: usize,
+    color: Color,
+    luma: impl Fn(u32, u32, u32) -> u32,
+) -> (usize, Vec<u8>) {
     let plane = |c: usize| {
         let samples = pixels.iter().skip(c).step_by(stride);
         samples.map(|&v| T::upper(v.into()))
@@ -121,15 +225,15 @@ fn planes<T: Depth>(pixels: &[T], stride: usize, color: Color, rounded: bool) ->
         (true, Color::AsStored | Color::Color) => {
             (3, plane(2).chain(plane(1)).chain(plane(0)).collect())
         }
-        (true, Color::Gray) => {
+        (true, Color::Gray | Color::Labels) => {
             let gray = pixels.chunks_exact(stride).map(|pixel| match pixel {
-                &[r, g, b, ..] => T::upper(gray(r.into(), g.into(), b.into(), rounded)),
+                &[r, g, b, ..] => T::upper(luma(r.into(), g.into(), b.into())),
                 _ => 0,
             });
             (1, gray.collect())
         }
         (false, Color::Color) => (3, plane(0).chain(plane(0)).chain(plane(0)).collect()),
-        (false, Color::AsStored | Color::Gray) => (1, plane(0).collect()),
+        (false, Color::AsStored | Color::Gray | Color::Labels) => (1, plane(0).collect()),
     }
 }
 
@@ -139,6 +243,11 @@ fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
     let half = if rounded { 1 << 14 } else { 0 };
     // The weights add up to 1 << 15, so the sum of samples of 16 bits stays below 1 << 32.
     (9797 * r + 19234 * g + 3737 * b + half) >> 15
+}
+
+/// OpenCV's own weights, for a BMP.
+fn bmp_gray(r: u32, g: u32, b: u32) -> u32 {
+    (4899 * r + 9617 * g + 1868 * b + (1 << 13)) >> 14
 }
 
 #[cfg(test)]
@@ -161,7 +270,7 @@ mod tests {
         let decoded = decode(bytes, color, vec![1; 5]).unwrap();
         let pixels = match decoded.together {
             false => decoded.pixels,
-            true => planes(&decoded.pixels, 3, color, false).1,
+            true => planes(&decoded.pixels, 3, color, |r, g, b| gray(r, g, b, false)).1,
         };
         (decoded.channels, pixels)
     }
@@ -254,6 +363,60 @@ mod tests {
         assert!(error.message().contains("GIF89a"), "{error}");
     }
 
+    /// JPEGs of all kinds, PNGs of all depths, BMPs: as OpenCV 4.12 reads them (fixtures/reference/make/feed.py).
+    #[test]
+    fn files_are_read_as_opencv_reads_them() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/feed");
+        let record = crate::model_io::npz::read_npz(&folder.join("decoded.npz")).unwrap();
+        let mut failures = Vec::new();
+        for (key, want) in &record {
+            let (mode, name) = key.split_once('/').unwrap();
+            let color = match mode {
+                "color" => Color::Color,
+                "gray" => Color::Gray,
+                _ => Color::Labels,
+            };
+            let bytes = std::fs::read(folder.join("images").join(name)).unwrap();
+            let decoded = decode(&bytes, color, Vec::new()).unwrap();
+            let (height, width) = (want.shape.dims()[0], want.shape.dims()[1]);
+            assert_eq!([decoded.height, decoded.width], [height, width], "{key}");
+            let sample = decoded.into_sample(0);
+            let planes = sample.floats();
+            let far = (0..planes.len())
+                .map(|i| {
+                    let (c, at) = (i / (height * width), i % (height * width));
+                    // The record has red, green, blue together.
+                    let want = want.data[at * sample.channels + sample.channels - 1 - c];
+                    (planes[i] - want).abs()
+                })
+                .fold(0.0, f32::max);
+            let most = match name {
+                "subsampled.jpg" => 4.0,
+                name if name.ends_with(".jpg") => 3.0,
+                _ => 0.0,
+            };
+            if far > most {
+                failures.push(format!("{key}: by {far}"));
+            }
+        }
+        assert!(record.len() > 30);
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn label_maps_have_no_colors() {
+        let gray = png(&[3, 3, 3, 7, 7, 7], 2, 1, Kind::Rgb8);
+        let labels = decode(&gray, Color::Labels, Vec::new()).unwrap();
+        assert_eq!((labels.channels, labels.pixels), (1, vec![3, 7]));
+        for (bytes, part) in [
+            (png(&[1, 2, 3], 1, 1, Kind::Rgb8), "has colours"),
+            (png(&[1, 2], 1, 1, Kind::L16), "16 bits"),
+        ] {
+            let error = decode(&bytes, Color::Labels, Vec::new()).err().unwrap();
+            assert!(error.message().contains(part), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn damaged_images_are_decoded_or_refused(at in 0usize..900, value: u8, cut in 0usize..900, as_jpeg: bool) {
@@ -269,6 +432,7 @@ mod tests {
             }
             bytes.truncate(bytes.len().saturating_sub(cut / 8));
             let _ = decode(&bytes, Color::Color, Vec::new());
+            let _ = decode(&bytes, Color::Labels, Vec::new());
         }
     }
 }

@@ -1,16 +1,26 @@
-//! What brings samples: databases of records, their decoding, Caffe's transformations, and the thread that runs ahead.
+//! What brings samples: databases of records, their decoding, Caffe's transformations and
+//! its forks', and the thread that runs ahead.
 
 #![deny(clippy::as_conversions)]
 
+pub mod annotated;
+mod augment;
 pub mod datum;
+pub mod files;
 mod find;
 pub mod hdf5;
 mod image;
 pub mod leveldb;
+pub mod list;
 pub mod lmdb;
+pub mod pair;
 pub mod prefetch;
+pub mod recipe;
+mod sampler;
 pub mod source;
 pub mod transform;
+pub mod video;
+pub mod windows;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@
 
 use std::{
     cell::Cell,
-    mem,
+    mem, slice,
     sync::{
         OnceLock,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -14,15 +14,16 @@ use std::{
 };
 
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::{
-    datum::{Pixels, Sample, decode, decode_with, size},
-    source::{Record, Source, place},
-    transform::Transformer,
+    datum::size,
+    recipe::{Out, Part, Parts, Recipe},
+    source::{Record, Source},
 };
 use crate::{
     error::{Error, Result},
-    rng::{Use, stream},
+    rng::{Rng, Use, stream},
     tensor::Shape,
     threads::{self, Crew},
 };
@@ -54,12 +55,11 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// One filled batch.
+/// One filled batch: the values and shapes of its tops.
 #[derive(Default)]
 struct Batch {
-    dims: [usize; 3],
-    data: Vec<f32>,
-    labels: Vec<f32>,
+    tops: Vec<Vec<f32>>,
+    shapes: Vec<Shape>,
 }
 
 /// Delivers batches that a thread makes ahead; dropping it ends the thread.
@@ -67,21 +67,52 @@ pub struct Prefetcher {
     ready: Option<Receiver<Result<Batch>>>,
     used: Option<SyncSender<Batch>>,
     worker: Option<JoinHandle<()>>,
-    shape: Shape,
+    shapes: Vec<Shape>,
     batch_size: usize,
     records: u64,
+}
+
+/// The shapes of the tops of a batch, as the next record of `source` comes out. The source is as it was before.
+///
+/// # Errors
+/// As [`Source::read`], [`Recipe::load`] and [`Recipe::parts`].
+pub fn first_shapes(
+    source: &mut dyn Source,
+    recipe: &impl Recipe,
+    options: &Options,
+) -> Result<Vec<Shape>> {
+    let start = source.position();
+    let name = source.name().to_owned();
+    let mut parts = Parts::new();
+    source.read(1, &mut |records| {
+        for record in records {
+            let mut rng = rng(options, record);
+            parts = recipe
+                .load(record, Vec::new(), &mut rng)
+                .and_then(|loaded| recipe.parts(&loaded))
+                .map_err(|e| e.at(recipe.place(&name, record)))?;
+        }
+        Ok(())
+    })?;
+    source.seek(start)?;
+    shapes(options.batch_size, &parts, 0)
+}
+
+fn shapes(batch: usize, parts: &[Part], rows: usize) -> Result<Vec<Shape>> {
+    parts.iter().map(|part| part.shape(batch, rows)).collect()
+}
+
+/// The random stream of a record.
+fn rng(options: &Options, record: &Record<'_>) -> Rng {
+    stream(options.seed, Use::Transform, options.layer, record.number)
 }
 
 impl Prefetcher {
     /// Reads the first record for its shape, then starts the thread.
     ///
     /// # Errors
-    /// `Param` for a batch size of 0; else as [`Source::read`], [`decode`] and [`Transformer::output_dims`].
-    pub fn new(
-        mut source: Box<dyn Source>,
-        transformer: Transformer,
-        options: Options,
-    ) -> Result<Self> {
+    /// `Param` for a batch size of 0; else as [`first_shapes`].
+    pub fn new(mut source: Box<dyn Source>, recipe: impl Recipe, options: Options) -> Result<Self> {
         if options.batch_size == 0 {
             return Err(
                 Error::param("data_param.batch_size", "a batch needs at least 1 record")
@@ -89,18 +120,7 @@ impl Prefetcher {
             );
         }
         source.seek(options.start_record)?;
-        let name = source.name().to_owned();
-        let mut dims = [0; 3];
-        source.read(1, &mut |records| {
-            for record in records {
-                dims = decode(record.value, transformer.color())
-                    .and_then(|sample| transformer.output_dims(sample.dims()))
-                    .map_err(|e| e.at(place(&name, record.key)))?;
-            }
-            Ok(())
-        })?;
-        source.seek(options.start_record)?;
-        let shape = batch_shape(options.batch_size, dims)?;
+        let shapes = first_shapes(&mut *source, &recipe, &options)?;
 
         let threads = match options.threads {
             0 => threads::count(),
@@ -110,8 +130,8 @@ impl Prefetcher {
         let (send_ready, ready) = sync_channel(depth);
         let (used, receive_used) = sync_channel(depth);
         let maker = Maker {
-            name,
-            transformer,
+            name: source.name().to_owned(),
+            recipe,
             options: Options { threads, ..options },
             crew: OnceLock::new(),
         };
@@ -131,15 +151,20 @@ impl Prefetcher {
             ready: Some(ready),
             used: Some(used),
             worker: Some(worker),
-            shape,
+            shapes,
             batch_size: options.batch_size,
             records: options.start_record,
         })
     }
 
-    /// Shape of the batch delivered last, or of the first one before that: `[batch, channels, height, width]`.
+    /// Shape of the first top of the batch delivered last, or of the first one before that.
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.shapes[0]
+    }
+
+    /// Shapes of all tops, likewise.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
     }
 
     /// Records delivered since the start of the run; what a resumed run starts with.
@@ -147,35 +172,50 @@ impl Prefetcher {
         self.records
     }
 
-    /// Swaps the next batch into `data` and its labels into `labels`; waits if none is ready. The new shape is
-    /// returned where it is another than before.
+    /// [`next_tops`](Self::next_tops) for data and labels; the new shape of the data is returned where it is another
+    /// than before.
     ///
     /// # Errors
-    /// What went wrong while the batch was made. It ends the feeding: later calls fail, too.
+    /// As there.
     pub fn next(
         &mut self,
         data: &mut Vec<f32>,
         labels: Option<&mut Vec<f32>>,
     ) -> Result<Option<Shape>> {
+        let before = self.shape().clone();
+        match labels {
+            None => self.next_tops(slice::from_mut(data))?,
+            Some(labels) => {
+                let mut tops = [mem::take(data), mem::take(labels)];
+                let result = self.next_tops(&mut tops);
+                [*data, *labels] = tops;
+                result?
+            }
+        };
+        Ok((*self.shape() != before).then(|| self.shape().clone()))
+    }
+
+    /// Swaps the next batch into these tops, the first of the recipe's; waits if none is ready. True where a shape is
+    /// another than before.
+    ///
+    /// # Errors
+    /// What went wrong while the batch was made. It ends the feeding: later calls fail, too.
+    pub fn next_tops(&mut self, tops: &mut [Vec<f32>]) -> Result<bool> {
         let stopped = || Error::data("no more batches: reading data has stopped after an error");
         let ready = self.ready.as_ref().ok_or_else(stopped)?;
         let mut batch = ready.recv().map_err(|_| stopped())??;
-        mem::swap(data, &mut batch.data);
-        if let Some(labels) = labels {
-            mem::swap(labels, &mut batch.labels);
+        for (top, made) in tops.iter_mut().zip(&mut batch.tops) {
+            mem::swap(top, made);
         }
-        let dims = batch.dims;
+        let shapes = mem::take(&mut batch.shapes);
         if let Some(used) = &self.used {
             // It fails only where the thread has ended after an error, which comes with a later batch.
             let _ = used.send(batch);
         }
         self.records += u64::try_from(self.batch_size).unwrap_or(0);
-        let shape = batch_shape(self.batch_size, dims)?;
-        if shape == self.shape {
-            return Ok(None);
-        }
-        self.shape = shape.clone();
-        Ok(Some(shape))
+        let changed = shapes != self.shapes;
+        self.shapes = shapes;
+        Ok(changed)
     }
 }
 
@@ -190,14 +230,10 @@ impl Drop for Prefetcher {
     }
 }
 
-fn batch_shape(batch: usize, [c, h, w]: [usize; 3]) -> Result<Shape> {
-    Shape::checked(&[batch, c, h, w])
-}
-
 /// The thread: `depth` batches go round, made when first needed.
 fn work(
     mut source: Box<dyn Source>,
-    maker: &Maker,
+    maker: &Maker<impl Recipe>,
     depth: usize,
     ready: &SyncSender<Result<Batch>>,
     used: &Receiver<Batch>,
@@ -223,9 +259,9 @@ fn work(
 }
 
 /// Turns records into a batch.
-struct Maker {
+struct Maker<R> {
     name: String,
-    transformer: Transformer,
+    recipe: R,
     options: Options,
     /// The threads that help, from when they are first worth it.
     crew: OnceLock<Option<Crew>>,
@@ -236,56 +272,82 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl Maker {
+impl<R: Recipe> Maker<R> {
     fn fill(&self, records: &[Record<'_>], batch: &mut Batch) -> Result<()> {
         let Some((first, others)) = records.split_first() else {
             return Ok(());
         };
-        let sample = self.decode(first)?;
-        let dims = self
-            .transformer
-            .output_dims(sample.dims())
-            .map_err(|e| e.at(place(&self.name, first.key)))?;
-        let encoded = matches!(
-            sample.pixels,
-            Pixels::Rgb(_) | Pixels::U8(std::borrow::Cow::Owned(_))
-        );
-        let shape = batch_shape(records.len(), dims)?;
-        batch.dims = dims;
-        batch.data.resize(shape.count(), 0.0);
-        batch.labels.resize(records.len(), 0.0);
-        let count: usize = dims.iter().product();
-        let mut slots = batch
-            .data
-            .chunks_exact_mut(count)
-            .zip(batch.labels.iter_mut());
-        if let Some((out, label)) = slots.next() {
-            *label = self.put(first, sample, out)?;
+        let mut first_rng = rng(&self.options, first);
+        let loaded = self.load(first, &mut first_rng)?;
+        let parts = self.parts(first, &loaded)?;
+        let costly = self.recipe.is_costly(&loaded);
+        batch.tops.resize_with(parts.len(), Vec::new);
+        let mut total = 0;
+        for (part, top) in parts.iter().zip(&mut batch.tops) {
+            let shape = part.shape(records.len(), 0)?;
+            if *part != Part::Rows {
+                total += shape.count();
+                top.resize(shape.count(), 0.0);
+            }
         }
-        let finish = |(record, (out, label)): (&Record<'_>, (&mut [f32], &mut f32))| {
-            let sample = self.decode(record)?;
-            self.same_size(first, dims, record, &sample)?;
-            *label = self.put(record, sample, out)?;
-            Ok(())
+        // Counts of parts do not overflow, since those of their tops do not.
+        let count = parts.first().map_or(0, |part| part.count());
+        let mut cuts: SmallVec<[_; 3]> = (parts.iter().zip(&mut batch.tops))
+            .map(|(part, top)| top.chunks_exact_mut(part.count().max(1)))
+            .collect();
+        let mut outs: Vec<Out<'_>> = records
+            .iter()
+            .map(|_| {
+                let values = cuts.iter_mut().zip(&parts).map(|(cut, part)| match part {
+                    Part::Rows => Default::default(),
+                    _ => cut.next().unwrap_or_default(),
+                });
+                Out {
+                    values: values.collect(),
+                    rows: Vec::new(),
+                }
+            })
+            .collect();
+        drop(cuts);
+        let mut slots = outs.iter_mut();
+        if let Some(out) = slots.next() {
+            self.put(first, loaded, out, &mut first_rng)?;
+        }
+        let finish = |(record, out): (&Record<'_>, &mut Out<'_>)| {
+            let mut rng = rng(&self.options, record);
+            let loaded = self.load(record, &mut rng)?;
+            self.same_size(first, &parts, record, &loaded)?;
+            self.put(record, loaded, out, &mut rng)
         };
-        let parts = if encoded {
+        let pieces = if costly {
             1
-        } else if shape.count() >= WORTH_SHARING {
-            WORTH_HANDING_OVER.div_ceil(count)
+        } else if total >= WORTH_SHARING {
+            WORTH_HANDING_OVER.div_ceil(count.max(1))
         } else {
             usize::MAX
         };
-        let crew = (others.len() > parts).then(|| self.crew()).flatten();
-        let Some(crew) = crew else {
-            return others.iter().zip(slots).try_for_each(finish);
-        };
-        // Of several errors the first record's counts.
-        let slots: Vec<_> = others.iter().zip(slots).collect();
-        let results: Vec<Result<()>> = crew.run(|| {
-            let slots = slots.into_par_iter().with_min_len(parts);
-            slots.map(finish).collect()
-        });
-        results.into_iter().collect()
+        let crew = (others.len() > pieces).then(|| self.crew()).flatten();
+        match crew {
+            None => others.iter().zip(slots).try_for_each(finish)?,
+            Some(crew) => {
+                // Of several errors the first record's counts.
+                let slots: Vec<_> = others.iter().zip(slots).collect();
+                let results: Vec<Result<()>> = crew.run(|| {
+                    let slots = slots.into_par_iter().with_min_len(pieces);
+                    slots.map(finish).collect()
+                });
+                results.into_iter().collect::<Result<()>>()?;
+            }
+        }
+        let rows: Vec<_> = outs.into_iter().map(|out| out.rows).collect();
+        let total = rows.iter().map(Vec::len).sum();
+        batch.shapes = shapes(records.len(), &parts, total)?;
+        for (part, top) in parts.iter().zip(&mut batch.tops) {
+            if *part == Part::Rows {
+                gather(&rows, top);
+            }
+        }
+        Ok(())
     }
 
     /// The threads that help, if more than one is to work. Where the system refuses them, one has to do.
@@ -294,56 +356,80 @@ impl Maker {
         self.crew.get_or_init(|| of()?.ok()).as_ref()
     }
 
-    fn decode<'a>(&self, record: &Record<'a>) -> Result<Sample<'a>> {
-        decode_with(record.value, self.transformer.color(), SPARE.take())
-            .map_err(|e| e.at(place(&self.name, record.key)))
+    fn load<'a>(&self, record: &Record<'a>, rng: &mut Rng) -> Result<R::Loaded<'a>> {
+        self.recipe
+            .load(record, SPARE.take(), rng)
+            .map_err(|e| e.at(self.recipe.place(&self.name, record)))
     }
 
-    /// Writes the pixels; returns the label.
-    fn put(&self, record: &Record<'_>, sample: Sample<'_>, out: &mut [f32]) -> Result<f32> {
-        let Options { seed, layer, .. } = self.options;
-        let mut rng = stream(seed, Use::Transform, layer, record.number);
-        self.transformer
-            .apply(&sample, out, &mut rng)
-            .map_err(|e| e.at(place(&self.name, record.key)))?;
-        let label = sample.label;
-        let spare = sample.spare();
+    fn parts(&self, record: &Record<'_>, loaded: &R::Loaded<'_>) -> Result<Parts> {
+        self.recipe
+            .parts(loaded)
+            .map_err(|e| e.at(self.recipe.place(&self.name, record)))
+    }
+
+    fn put(
+        &self,
+        record: &Record<'_>,
+        loaded: R::Loaded<'_>,
+        out: &mut Out<'_>,
+        rng: &mut Rng,
+    ) -> Result<()> {
+        let spare = self
+            .recipe
+            .put(loaded, out, rng)
+            .map_err(|e| e.at(self.recipe.place(&self.name, record)))?;
         if spare.capacity() <= MOST_SPARE {
             SPARE.set(spare);
         }
-        #[allow(
-            clippy::as_conversions,
-            reason = "a label becomes a float in Caffe, too; beyond 2^24 both round"
-        )]
-        Ok(label as f32)
+        Ok(())
     }
 
     fn same_size(
         &self,
         first: &Record<'_>,
-        dims: [usize; 3],
+        parts: &[Part],
         record: &Record<'_>,
-        sample: &Sample<'_>,
+        loaded: &R::Loaded<'_>,
     ) -> Result<()> {
-        let here = self
-            .transformer
-            .output_dims(sample.dims())
-            .map_err(|e| e.at(place(&self.name, record.key)))?;
-        if here == dims {
+        let here = self.parts(record, loaded)?;
+        if here[..] == *parts {
             return Ok(());
         }
+        let different = here.iter().zip(parts).find(|(a, b)| a != b);
+        let [here, there] = match different {
+            Some((&Part::Planes(here), &Part::Planes(there))) => [here, there].map(size),
+            _ => [
+                "another kind of annotation".to_owned(),
+                "one kind".to_owned(),
+            ],
+        };
         Err(Error::data(format!(
-            "record {} comes out as {}, but its batch began with {} (record {}, '{}')",
+            "record {} comes out as {here}, but its batch began with {there} (record {}, '{}')",
             record.number,
-            size(here),
-            size(dims),
             first.number,
             first.key.escape_ascii()
         ))
-        .at(place(&self.name, record.key))
+        .at(self.recipe.place(&self.name, record))
         .help(
             "make all images of a database the same size, cut them with transform_param.crop_size, or set batch_size: 1",
         ))
+    }
+}
+
+/// The rows of all records, each with the number of its record in the batch before it.
+fn gather(rows: &[Vec<super::recipe::Row>], top: &mut Vec<f32>) {
+    top.clear();
+    let mut item = 0.0;
+    for of_record in rows {
+        for row in of_record {
+            top.push(item);
+            top.extend_from_slice(row);
+        }
+        item += 1.0;
+    }
+    if top.is_empty() {
+        top.resize(8, -1.0);
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Record<'a> {
     pub value: &'a [u8],
 }
 
-/// A sequence of records in the order of their keys, which starts again at its end.
+/// A sequence of records in an order of its own, that of their keys in a database, which starts again at its end.
 pub trait Source: Send {
     /// The source as the user named it.
     fn name(&self) -> &str;
@@ -32,6 +32,52 @@ pub trait Source: Send {
     /// # Errors
     /// Where the source cannot be read, or the error of `f`.
     fn read(&mut self, count: usize, f: &mut dyn FnMut(&[Record<'_>]) -> Result<()>) -> Result<()>;
+}
+
+/// Records that are numbers only: what they stand for, the recipe knows.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    name: String,
+    position: u64,
+}
+
+impl Counter {
+    /// Called `name`.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            position: 0,
+        }
+    }
+}
+
+impl Source for Counter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn seek(&mut self, record: u64) -> Result<()> {
+        self.position = record;
+        Ok(())
+    }
+
+    fn read(&mut self, count: usize, f: &mut dyn FnMut(&[Record<'_>]) -> Result<()>) -> Result<()> {
+        let batch: Vec<Record<'_>> = (self.position..)
+            .take(count)
+            .map(|number| Record {
+                number,
+                key: b"",
+                value: b"",
+            })
+            .collect();
+        f(&batch)?;
+        self.position = batch.last().map_or(self.position, |last| last.number + 1);
+        Ok(())
+    }
 }
 
 /// The place of a record, for errors.

@@ -1,13 +1,15 @@
 //! From a sample's pixels to a net's input: `(pixel - mean) * scale` over a crop, perhaps mirrored.
 //!
 //! Formula and order of the operations are those of Caffe's `data_transformer.cpp`, in `f32`, so results are equal to
-//! the bit. Random draws come in its order, too: mirror, row, column.
+//! the bit. Random draws come in its order, too: mirror, row, column. The forks' effects on pixels come before, in
+//! [`super::augment`]; `rotate`, quarter turns in training, comes after the crop, which has to be square.
 
 use std::path::Path;
 
 use rand::RngExt as _;
 
 use super::{
+    augment::{self, Effects, Picture},
     datum::{Color, Pixels, Sample, size},
     resolve,
 };
@@ -23,16 +25,20 @@ use crate::{
 pub struct Transformer {
     scale: f32,
     mirror: bool,
-    /// Side of the square to cut out.
-    crop: Option<usize>,
+    /// Height and width to cut out.
+    crop: Option<[usize; 2]>,
     /// Crop at random; else from the middle.
     random_crop: bool,
+    /// Turn at random.
+    rotate: bool,
     mean: Mean,
     color: Color,
+    effects: Effects,
 }
 
+/// What is subtracted.
 #[derive(Clone, Debug)]
-enum Mean {
+pub(crate) enum Mean {
     Zero,
     /// One for all channels, or one for each.
     Values(Vec<f32>),
@@ -44,13 +50,16 @@ enum Mean {
     },
 }
 
-/// The part of a sample that is used.
-struct Window {
-    height: usize,
-    width: usize,
-    top: usize,
-    left: usize,
-    mirror: bool,
+/// The part of a sample that is used, and how it is laid down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+    /// Quarter turns clockwise, before the mirror.
+    pub(crate) turns: u32,
+    pub(crate) mirror: bool,
 }
 
 impl Transformer {
@@ -84,16 +93,82 @@ impl Transformer {
             None if param.mean_value.is_empty() => Mean::Zero,
             None => Mean::Values(param.mean_value.clone()),
         };
-        let crop = usize::try_from(param.crop_size())
-            .map_err(|_| Error::param("transform_param.crop_size", "too large"))?;
+        let side = |field: &str, told: u32| {
+            usize::try_from(told).map_err(|_| Error::param(field, "too large"))
+        };
+        let square = side("transform_param.crop_size", param.crop_size())?;
+        let height = side("transform_param.crop_h", param.crop_h())?;
+        let width = side("transform_param.crop_w", param.crop_w())?;
+        let crop = match (square, height, width) {
+            (0, 0, 0) => None,
+            (0, 0, _) | (0, _, 0) => {
+                let missing = if height == 0 { "crop_h" } else { "crop_w" };
+                return Err(Error::param(
+                    &format!("transform_param.{missing}"),
+                    "crop_h and crop_w go together; one of them is missing",
+                ));
+            }
+            (0, height, width) => Some([height, width]),
+            (side, _, _) => Some([side, side]),
+        };
+        let rotate = param.rotate() && train;
+        if let Some([height, width]) = crop
+            && rotate
+            && height != width
+        {
+            return Err(Error::param(
+                "transform_param.rotate",
+                format!("quarter turns need a square, and the crop is {height}x{width}"),
+            ));
+        }
+        let effects = Effects::new(param, &mean.by_channel())?;
         Ok(Self {
             scale: param.scale(),
             mirror: param.mirror(),
-            crop: (crop > 0).then_some(crop),
+            crop,
             random_crop: train,
+            rotate,
             mean,
             color,
+            effects,
         })
+    }
+
+    /// [`new`](Self::new) for images that are decoded as the layer says, not as `force_color` or `force_gray` do.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn with_color(
+        param: &TransformationParameter,
+        train: bool,
+        root: &Path,
+        color: Color,
+    ) -> Result<Self> {
+        let mut transformer = Self::new(param, train, root)?;
+        transformer.color = color;
+        Ok(transformer)
+    }
+
+    /// What is subtracted.
+    pub(crate) fn mean(&self) -> &Mean {
+        &self.mean
+    }
+
+    /// What comes before the crop.
+    pub(crate) fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// The sample after the effects that work on pixels; draws from `rng` only where there are such.
+    ///
+    /// # Errors
+    /// `Unsupported` for samples of floats, `Shape` for sizes without pixels or with too many.
+    pub fn prepare<'a>(&self, sample: Sample<'a>, rng: &mut Rng) -> Result<Sample<'a>> {
+        if self.effects.is_empty() {
+            return Ok(sample);
+        }
+        let (picture, label) = Picture::from_sample(sample)?;
+        Ok(self.effects.image(picture, rng)?.into_sample(label))
     }
 
     /// How encoded images are to be decoded for this.
@@ -128,13 +203,24 @@ impl Transformer {
             _ => {}
         }
         match self.crop {
-            None => Ok(dims),
-            Some(crop) if crop <= height && crop <= width => Ok([channels, crop, crop]),
-            Some(crop) => Err(Error::data(format!(
-                "transform_param.crop_size {crop} is larger than the sample, {}",
+            None if self.rotate && height != width => Err(Error::data(format!(
+                "transform_param.rotate turns squares only, and the sample is {}",
                 size(dims)
             ))
-            .help("lower crop_size, or make the database of larger images")),
+            .help("cut a square with crop_size, or make one with resize_param")),
+            None => Ok(dims),
+            Some([high, wide]) if high <= height && wide <= width => Ok([channels, high, wide]),
+            Some([high, wide]) => {
+                let crop = match high == wide {
+                    true => format!("crop_size {high}"),
+                    false => format!("crop_h {high} or crop_w {wide}"),
+                };
+                Err(Error::data(format!(
+                    "transform_param.{crop} is larger than the sample, {}",
+                    size(dims)
+                ))
+                .help("lower crop_size, or make the database of larger images"))
+            }
         }
     }
 
@@ -143,6 +229,47 @@ impl Transformer {
     /// # Errors
     /// As [`output_dims`](Self::output_dims); `Shape` where `out` is of another size.
     pub fn apply(&self, sample: &Sample<'_>, out: &mut [f32], rng: &mut Rng) -> Result<()> {
+        let window = self.draw(sample.dims(), rng)?;
+        self.write(sample, &window, out)
+    }
+
+    /// Draws the window of a sample of `dims`.
+    ///
+    /// # Errors
+    /// As [`output_dims`](Self::output_dims).
+    pub(crate) fn draw(&self, dims: [usize; 3], rng: &mut Rng) -> Result<Window> {
+        let [_, height, width] = self.output_dims(dims)?;
+        let mirror = self.mirror && rng.random_range(0..2u32) == 1;
+        let mut offset = |slack: usize| match self.crop {
+            None => 0,
+            Some(_) if self.random_crop => rng.random_range(0..=slack),
+            Some(_) => slack / 2,
+        };
+        let (top, left) = (offset(dims[1] - height), offset(dims[2] - width));
+        let turns = match self.rotate {
+            true => rng.random_range(0..4u32),
+            false => 0,
+        };
+        Ok(Window {
+            height,
+            width,
+            top,
+            left,
+            turns,
+            mirror,
+        })
+    }
+
+    /// Writes what the window shows.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn write(
+        &self,
+        sample: &Sample<'_>,
+        window: &Window,
+        out: &mut [f32],
+    ) -> Result<()> {
         let [channels, height, width] = self.output_dims(sample.dims())?;
         if out.len() != channels * height * width {
             return Err(Error::shape(format!(
@@ -151,24 +278,16 @@ impl Transformer {
                 size([channels, height, width])
             )));
         }
-        let mirror = self.mirror && rng.random_range(0..2u32) == 1;
-        let mut offset = |slack: usize| match self.crop {
-            None => 0,
-            Some(_) if self.random_crop => rng.random_range(0..=slack),
-            Some(_) => slack / 2,
-        };
-        let window = Window {
-            height,
-            width,
-            top: offset(sample.height - height),
-            left: offset(sample.width - width),
-            mirror,
+        let straight = Window {
+            mirror: window.mirror && window.turns == 0,
+            ..*window
         };
         match &sample.pixels {
-            Pixels::U8(pixels) => self.rows(pixels, f32::from, sample.dims(), &window, out),
-            Pixels::Rgb(pixels) => self.rgb_rows(pixels, sample.dims(), &window, out),
-            Pixels::F32(pixels) => self.rows(pixels, |v| v, sample.dims(), &window, out),
+            Pixels::U8(pixels) => self.rows(pixels, f32::from, sample.dims(), &straight, out),
+            Pixels::Rgb(pixels) => self.rgb_rows(pixels, sample.dims(), &straight, out),
+            Pixels::F32(pixels) => self.rows(pixels, |v| v, sample.dims(), &straight, out),
         }
+        window.turn(out);
         Ok(())
     }
 
@@ -259,6 +378,58 @@ impl Transformer {
                         fill(out, from.map(|(p, m)| (p - m) * scale), window.mirror);
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Window {
+    /// Turns what was written straight, and mirrors it then.
+    fn turn<T: Copy>(&self, out: &mut [T]) {
+        if self.turns > 0 {
+            augment::turn::turn(out, self.width, self.turns);
+            if self.mirror {
+                out.chunks_exact_mut(self.width).for_each(<[T]>::reverse);
+            }
+        }
+    }
+
+    /// The values of a map of `height` x `width` cells under the window, as they are; `cell` pixels of the image are one
+    /// cell of the map.
+    pub(crate) fn of_map(&self, map: &[u8], width: usize, cell: usize) -> Vec<u8> {
+        let (high, wide) = (self.height / cell, self.width / cell);
+        let mut out = Vec::with_capacity(high * wide);
+        for y in 0..high {
+            let start = (self.top / cell + y) * width + self.left / cell;
+            let at = out.len();
+            out.extend_from_slice(&map[start..start + wide]);
+            if self.mirror && self.turns == 0 {
+                out[at..].reverse();
+            }
+        }
+        let cells = Self {
+            height: high,
+            width: wide,
+            ..*self
+        };
+        cells.turn(&mut out);
+        out
+    }
+}
+
+impl Mean {
+    /// One value for all channels, or one each, as a colour to fill with.
+    fn by_channel(&self) -> Vec<f32> {
+        match self {
+            Self::Zero => Vec::new(),
+            Self::Values(values) => values.clone(),
+            Self::Image { dims, data, .. } => {
+                let area = dims[1] * dims[2];
+                let mut cells = 0.0;
+                (0..area).for_each(|_| cells += 1.0);
+                data.chunks_exact(area)
+                    .map(|plane| plane.iter().sum::<f32>() / cells)
+                    .collect()
             }
         }
     }
@@ -396,6 +567,71 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_that_is_not_square() {
+        let t = transformer(
+            |p| {
+                p.crop_h = Some(1);
+                p.crop_w = Some(3);
+            },
+            false,
+        );
+        assert_eq!(t.output_dims([1, 3, 4]).unwrap(), [1, 1, 3]);
+        assert_eq!(run(&t, &sample(1), 0), [4., 5., 6.]);
+    }
+
+    #[test]
+    fn quarter_turns_of_a_square_in_training() {
+        let set = |p: &mut TransformationParameter| {
+            p.crop_size = Some(2);
+            p.rotate = Some(true);
+            p.mirror = Some(true);
+        };
+        let t = transformer(set, true);
+        let mut seen = std::collections::BTreeSet::new();
+        for when in 0..400 {
+            let out = run(&t, &sample(1), when);
+            // The four pixels of a crop, whatever they lie like.
+            let mut sorted = out.clone();
+            sorted.sort_by(f32::total_cmp);
+            assert_eq!([1, 2, 3].map(|i| sorted[i] - sorted[0]), [1.0, 4.0, 5.0]);
+            let relative: Vec<f32> = out.iter().map(|v| v - sorted[0]).collect();
+            seen.insert(format!("{relative:?}"));
+        }
+        assert_eq!(seen.len(), 8, "{seen:?}");
+        let t = transformer(set, false);
+        assert_eq!(t.output_dims([1, 3, 4]).unwrap(), [1, 2, 2]);
+        let whole = transformer(|p| p.rotate = Some(true), true);
+        let error = whole.output_dims([1, 3, 4]).unwrap_err();
+        assert!(error.message().contains("turns squares only"), "{error}");
+    }
+
+    #[test]
+    fn effects_come_before_the_crop() {
+        let t = transformer(
+            |p| {
+                p.crop_size = Some(2);
+                p.resize_param = Some(crate::schema::ResizeParameter {
+                    height: Some(2),
+                    width: Some(2),
+                    interp_mode: vec![3],
+                    ..Default::default()
+                });
+            },
+            true,
+        );
+        let mut rng = stream(1, Use::Transform, 0, 0);
+        let small = t.prepare(sample(1), &mut rng).unwrap();
+        assert_eq!(small.dims(), [1, 2, 2]);
+        assert_eq!(run(&t, &small, 0), [0., 2., 4., 6.]);
+        let floats = Sample {
+            pixels: Pixels::F32(vec![0.0; 12]),
+            ..sample(1)
+        };
+        let error = t.prepare(floats, &mut rng).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
     fn random_crop_in_training_and_random_mirror_always() {
         let mut corners = std::collections::BTreeSet::new();
         let t = transformer(|p| p.crop_size = Some(2), true);
@@ -465,6 +701,16 @@ mod tests {
             p.force_gray = Some(true);
         });
         assert_eq!(error.kind(), ErrorKind::Param);
+        let error = both(|p| p.crop_h = Some(3));
+        assert_eq!(error.field(), Some("transform_param.crop_w"));
+        let error = both(|p| {
+            p.crop_h = Some(3);
+            p.crop_w = Some(4);
+            p.rotate = Some(true);
+        });
+        assert_eq!(error.field(), Some("transform_param.rotate"));
+        let error = both(|p| p.untransformed_top = Some(true));
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
         let error = both(|p| p.mean_file = Some("no/such/mean".into()));
         assert!(error.message().contains("no/such/mean"), "{error}");
     }

@@ -191,6 +191,12 @@ impl Solver {
             test_nets,
             params,
         } = Nets::new(&param, &options, seed, &all, observer)?;
+        if !net.inputs().is_empty() {
+            observer.on(&Event::Warning(&format!(
+                "the net has inputs that nothing feeds while it trains ({}): they stay zero",
+                net.inputs().join(", ")
+            )));
+        }
         let updater = Updater::new(&param, net.learnable(), &params)?;
         let mut made = Self {
             net,

@@ -136,7 +136,9 @@ pub(super) fn ignored_transforms(net: &NetParameter, notes: &mut Vec<String>) {
                 ("crop_size", old.crop_size.is_some()),
                 ("mirror", old.mirror.is_some()),
             ];
-            for (field, _) in fields.iter().filter(|(_, set)| *set) {
+            // WindowData alone reads one of them: its own factor.
+            let read = |field: &str| *param == "window_data_param" && field == "scale";
+            for (field, _) in fields.iter().filter(|(field, set)| *set && !read(field)) {
                 notes.push(format!(
                     "layer '{}': {param}.{field} has no effect; write it in transform_param",
                     layer.name()

@@ -4,19 +4,19 @@ use crate::error::{Error, Result};
 
 /// The fields of a `Datum`, with the schema's defaults.
 #[derive(Default)]
-pub(super) struct Datum<'a> {
-    pub(super) channels: i32,
-    pub(super) height: i32,
-    pub(super) width: i32,
-    pub(super) data: &'a [u8],
-    pub(super) label: i32,
-    pub(super) encoded: bool,
+pub(in crate::feed) struct Datum<'a> {
+    pub(in crate::feed) channels: i32,
+    pub(in crate::feed) height: i32,
+    pub(in crate::feed) width: i32,
+    pub(in crate::feed) data: &'a [u8],
+    pub(in crate::feed) label: i32,
+    pub(in crate::feed) encoded: bool,
     /// All bytes, where there are floats in them.
     floats: Option<&'a [u8]>,
 }
 
 /// A field's value.
-enum Value<'a> {
+pub(in crate::feed) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed32([u8; 4]),
@@ -25,7 +25,7 @@ enum Value<'a> {
 
 impl<'a> Datum<'a> {
     /// Reads the fields; unknown ones are skipped, of repeated ones the last counts, as everywhere in protobuf.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
+    pub(in crate::feed) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut datum = Self::default();
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -45,7 +45,7 @@ impl<'a> Datum<'a> {
     }
 
     /// The floats, collected.
-    pub(super) fn floats(&self) -> Result<Vec<f32>> {
+    pub(in crate::feed) fn floats(&self) -> Result<Vec<f32>> {
         let mut floats = Vec::new();
         let mut rest = self.floats.unwrap_or_default();
         while !rest.is_empty() {
@@ -65,13 +65,13 @@ impl<'a> Datum<'a> {
     }
 }
 
-fn malformed() -> Error {
+pub(in crate::feed) fn malformed() -> Error {
     Error::data("the record is no Datum: its bytes are not those of the message")
         .help("name a database of samples, as Caffe's convert_imageset writes them")
 }
 
 /// Takes the next field off: its number and value.
-fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>)> {
+pub(in crate::feed) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>)> {
     let tag = varint(rest)?;
     let value = match tag & 7 {
         0 => Value::Varint(varint(rest)?),

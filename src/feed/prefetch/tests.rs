@@ -6,7 +6,10 @@ use prost::Message as _;
 use super::*;
 use crate::{
     error::ErrorKind,
-    feed::lmdb::{LmdbSource, LmdbWriter},
+    feed::{
+        lmdb::{LmdbSource, LmdbWriter},
+        transform::Transformer,
+    },
     schema::{Datum, TransformationParameter},
 };
 

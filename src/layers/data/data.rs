@@ -5,168 +5,34 @@
 //! again from the first after the last. Crop and mirror draw from a stream that the seed, the layer's index and the
 //! record's number name. A batch takes the size of its first record, so sizes may change from batch to batch.
 //!
-//! A `backend` that is not told is the one that is there, though Caffe's default is LEVELDB. `rand_skip` is accepted without effect, as in today's Caffe, where nothing reads it.
+//! A `backend` that is not told is the one that is there, though Caffe's default is LEVELDB. `rand_skip` is accepted
+//! without effect, as in today's Caffe, where nothing reads it.
 
+use super::{
+    fed::{Fed, batch_size, check_ahead},
+    records,
+};
 use crate::{
-    error::{Place, Result},
-    feed::{
-        datum, open_database,
-        prefetch::{Options, Prefetcher},
-        source::Source,
-        transform::Transformer,
-    },
-    layer::{Arity, Forward, Layer, LayerDef, LayerType, Role},
-    schema::{DataParameter, data_parameter::Db},
-    tensor::Shape,
+    error::Result,
+    feed::transform::Transformer,
+    layer::{Arity, LayerDef, LayerType, Role},
 };
 
-pub(super) const TYPE: LayerType = LayerType::new("Data", |def| Ok(Box::new(Data::new(def)?)))
+pub(super) const TYPE: LayerType = LayerType::new("Data", |def| Ok(Box::new(data(def)?)))
     .arity(Arity::Exact(0), Arity::Range(1, 2))
     .role(Role::Data);
 
-/// More batches than this in memory are a mistake.
-const MOST_AHEAD: u32 = 1 << 12;
-
-struct Data {
-    def: LayerDef,
-    param: DataParameter,
-    /// The shape of the data top as last told.
-    shape: Shape,
-    /// Records delivered; the truth while no thread runs.
-    position: u64,
-    /// The database until a thread takes it.
-    source: Option<Box<dyn Source>>,
-    transformer: Transformer,
-    running: Option<Prefetcher>,
-}
-
-impl Data {
-    fn new(def: &LayerDef) -> Result<Self> {
-        let param = def.param.data_param.clone().unwrap_or_default();
-        if param.batch_size() == 0 {
-            return Err(def.invalid("data_param.batch_size", "must be at least 1"));
-        }
-        if param.prefetch() > MOST_AHEAD {
-            let why = format!(
-                "{} batches ahead are too many; {MOST_AHEAD} is the most",
-                param.prefetch()
-            );
-            return Err(def.invalid("data_param.prefetch", why));
-        }
-        if param.source().is_empty() {
-            return Err(def.invalid("data_param.source", "names no database"));
-        }
-        let transform = def.param.transform_param.clone().unwrap_or_default();
-        let transformer = Transformer::new(&transform, def.is_train(), &def.root)?;
-        let mut source = open(def, &param)?;
-        let [channels, height, width] = first_dims(&mut *source, &transformer)?;
-        let batch = param.batch_size() as usize;
-        Ok(Self {
-            shape: Shape::checked(&[batch, channels, height, width])?,
-            def: def.clone(),
-            param,
-            position: 0,
-            source: Some(source),
-            transformer,
-            running: None,
-        })
-    }
-
-    fn tops(&self) -> Vec<Shape> {
-        let mut tops = vec![self.shape.clone()];
-        if self.def.param.top.len() > 1 {
-            tops.push(Shape::from([self.param.batch_size() as usize]));
-        }
-        tops
-    }
-
-    /// The thread, started now if need be.
-    fn running(&mut self) -> Result<&mut Prefetcher> {
-        let prefetcher = match self.running.take() {
-            Some(prefetcher) => prefetcher,
-            None => {
-                let source = match self.source.take() {
-                    Some(source) => source,
-                    None => open(&self.def, &self.param)?,
-                };
-                let options = Options {
-                    batch_size: self.param.batch_size() as usize,
-                    depth: self.param.prefetch() as usize,
-                    seed: self.def.seed,
-                    layer: self.def.index,
-                    start_record: self.position,
-                    threads: 0,
-                };
-                Prefetcher::new(source, self.transformer.clone(), options)?
-            }
-        };
-        Ok(self.running.insert(prefetcher))
-    }
-}
-
-fn open(def: &LayerDef, param: &DataParameter) -> Result<Box<dyn Source>> {
-    let backend = param.backend.and_then(|b| Db::try_from(b).ok());
-    open_database(&def.root, param.source(), backend)
-}
-
-/// Channels, height and width that the first record comes out with.
-fn first_dims(source: &mut dyn Source, transformer: &Transformer) -> Result<[usize; 3]> {
-    let name = source.name().to_owned();
-    let mut dims = [0; 3];
-    source.read(1, &mut |records| {
-        for record in records {
-            dims = datum::decode(record.value, transformer.color())
-                .and_then(|sample| transformer.output_dims(sample.dims()))
-                .map_err(|error| {
-                    error.at(Place::Record {
-                        source: name.clone(),
-                        key: record.key.escape_ascii().to_string(),
-                    })
-                })?;
-        }
-        Ok(())
-    })?;
-    Ok(dims)
-}
-
-impl Layer for Data {
-    fn reshape(&mut self, _: &[Shape]) -> Result<Vec<Shape>> {
-        Ok(self.tops())
-    }
-
-    /// Never called: a layer of [`Role::Data`] is pulled.
-    fn forward(&mut self, _: &mut Forward<'_, '_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn pull(&mut self, tops: &mut [Vec<f32>]) -> Result<Option<Vec<Shape>>> {
-        let prefetcher = self.running()?;
-        let mut tops = tops.iter_mut();
-        if let Some(data) = tops.next() {
-            prefetcher.next(data, tops.next())?;
-        }
-        let records = prefetcher.records();
-        let shape = prefetcher.shape().clone();
-        self.position = records;
-        if shape == self.shape {
-            return Ok(None);
-        }
-        self.shape = shape;
-        Ok(Some(self.tops()))
-    }
-
-    fn position(&self) -> Option<u64> {
-        Some(self.position)
-    }
-
-    fn seek(&mut self, records: u64) -> Result<()> {
-        if records != self.position {
-            // Whatever the thread made ahead is of no use.
-            self.running = None;
-            self.position = records;
-        }
-        Ok(())
-    }
+fn data(def: &LayerDef) -> Result<Fed<Transformer>> {
+    let param = def.param.data_param.clone().unwrap_or_default();
+    records::check(def, &param)?;
+    let batch = batch_size(def, "data_param.batch_size", param.batch_size())?;
+    check_ahead(def, "data_param.prefetch", param.prefetch())?;
+    let transform = def.param.transform_param.clone().unwrap_or_default();
+    let transformer = Transformer::new(&transform, def.is_train(), &def.root)?;
+    let (root, prefetch) = (def.root.clone(), param.prefetch());
+    Fed::new(def, batch, prefetch, transformer, move || {
+        records::open(&root, &param)
+    })
 }
 
 #[cfg(test)]
@@ -179,7 +45,9 @@ mod tests {
     use crate::{
         error::ErrorKind,
         feed::lmdb::LmdbWriter,
+        layer::Layer as _,
         schema::{Datum, LayerParameter, Phase},
+        tensor::Shape,
         text,
     };
 
@@ -202,11 +70,11 @@ mod tests {
         writer.finish().unwrap();
     }
 
-    fn layer(root: &Path, tops: usize, fields: &str) -> Result<Data> {
+    fn layer(root: &Path, tops: usize, fields: &str) -> Result<Fed<Transformer>> {
         let source = text::Source::new("test", fields);
         let mut param = text::parse::<LayerParameter>("LayerParameter", &source)?.message;
         param.top = (0..tops).map(|i| format!("top{i}")).collect();
-        Data::new(&LayerDef {
+        data(&LayerDef {
             param,
             phase: Phase::Train,
             backward: true,
@@ -225,7 +93,7 @@ mod tests {
         let mut layer = layer(dir.path(), 2, fields).unwrap();
         let shapes = layer.reshape(&[]).unwrap();
         assert_eq!(shapes, [Shape::from([2, 1, 1, 1]), Shape::from([2])]);
-        assert!(layer.running.is_none(), "no thread before the first pull");
+        assert!(!layer.is_running(), "no thread before the first pull");
         let mut tops = vec![Vec::new(), Vec::new()];
         for want in [[0.0, 1.0], [2.0, 0.0], [1.0, 2.0]] {
             assert!(layer.pull(&mut tops).unwrap().is_none());

@@ -1,11 +1,22 @@
 //! Layers that bring blobs into a net, and the one that takes them out.
 
+mod annotated_data;
 #[allow(clippy::module_inception, reason = "a file is named after its layer")]
 mod data;
+mod dense_image_data;
 mod dummy_data;
+mod fed;
 mod hdf5_data;
 mod hdf5_output;
+mod image_data;
+mod image_seg_data;
 mod input;
+mod memory_data;
+mod records;
+#[cfg(test)]
+mod testing;
+mod video_data;
+mod window_data;
 
 use crate::{
     error::Result,
@@ -15,11 +26,18 @@ use crate::{
 
 /// The rows of this family, sorted by type.
 pub(super) const TYPES: &[&LayerType] = &[
+    &annotated_data::TYPE,
     &data::TYPE,
+    &dense_image_data::TYPE,
     &dummy_data::TYPE,
     &hdf5_data::TYPE,
     &hdf5_output::TYPE,
+    &image_data::TYPE,
+    &image_seg_data::TYPE,
     &input::TYPE,
+    &memory_data::TYPE,
+    &video_data::TYPE,
+    &window_data::TYPE,
 ];
 
 /// The shape that a `BlobShape` of the prototxt tells.
