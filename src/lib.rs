@@ -116,6 +116,7 @@ pub mod kernels;
 pub mod layer;
 pub mod layers;
 pub mod load;
+pub mod memory;
 pub mod model_io;
 pub mod nearest;
 pub mod net;

@@ -246,7 +246,7 @@ mod tests {
             ..LoadOptions::default()
         };
         let net = net(&file, options, &mut Silent).unwrap().net;
-        let pooling = net.layer[0].pooling_param.clone().unwrap();
+        let pooling = net.layer[0].pooling_param.unwrap();
         assert_eq!((pooling.ceil_mode, pooling.round_mode), (Some(false), None));
     }
 }

@@ -73,6 +73,11 @@ impl Params {
         self.all.is_empty()
     }
 
+    /// Values of all parameters together.
+    pub fn count(&self) -> usize {
+        self.all.iter().map(|p| p.value.data.len()).sum()
+    }
+
     /// Sets every gradient to zero.
     pub fn clear_grads(&mut self) {
         for param in &mut self.all {

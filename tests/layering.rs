@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("threads", &[]),
     ("schema", &[]),
     ("kernels", &[]),
+    ("memory", &["error"]),
     ("tensor", &["error"]),
     ("params", &["tensor"]),
     ("events", &["tensor", "schema"]),
@@ -46,14 +47,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "graph",
         &[
-            "layer", "layers", "params", "filler", "rng", "schema", "tensor", "nearest", "error",
+            "layer", "layers", "memory", "params", "filler", "rng", "schema", "tensor", "nearest",
+            "error",
         ],
     ),
     (
         "net",
         &[
-            "graph", "number", "layer", "optimize", "params", "tensor", "rng", "schema", "events",
-            "error",
+            "graph", "memory", "number", "layer", "optimize", "params", "tensor", "rng", "schema",
+            "events", "error",
         ],
     ),
     (

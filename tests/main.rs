@@ -14,5 +14,6 @@ mod page;
 mod precision;
 mod prototxt;
 mod runs;
+mod safety;
 mod solver;
 mod support;

@@ -9,6 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Place, Result},
     filler,
     layer::{Layer, LayerDef, ParamDecl, Setup},
+    memory,
     params::{Param, ParamId, Params},
     rng::{Use, stream},
     schema::{LayerParameter, NetParameter, ParamSpec, param_spec::DimCheckMode},
@@ -365,6 +366,12 @@ fn own_or_share(
         shape: Shape::checked(decl.shape.dims())?,
         data: Vec::new(),
     };
+    memory::check(params.count().saturating_add(value.shape.count()), || {
+        format!(
+            "a parameter of shape {}, with those before it,",
+            value.shape
+        )
+    })?;
     // Without room the filler fills nothing, but says what is wrong with it.
     if fill.is_some() {
         value = Tensor::zeros(value.shape);

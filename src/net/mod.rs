@@ -25,6 +25,7 @@ use crate::{
     events::{Event, Observer, TopInfo},
     graph::{self, Brought, BuildOptions, Built, Graph, Locate, NodeId, ValueId},
     layer::{Layer, Role},
+    memory,
     optimize::optimize,
     params::{ParamId, Params},
     schema::{NetParameter, Phase},
@@ -177,11 +178,30 @@ impl Net {
         self.plan = plan::plan(&self.run, &self.layers, &self.kept);
         law::verify(&self.run, &self.layers, &self.plan)
             .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
+        let floats = self
+            .plan
+            .slots
+            .iter()
+            .fold(self.plan.workspace, |sum, n| sum.saturating_add(*n));
+        memory::check(floats, || self.largest())?;
         self.arena.fit(&self.plan.slots, self.plan.workspace);
         if self.times.is_some() {
             self.times = Some(vec![Duration::ZERO; self.plan.steps.len()]);
         }
         Ok(())
+    }
+
+    /// The blobs, in words, with the one that takes most.
+    fn largest(&self) -> String {
+        let largest = self.graph.values.iter().max_by_key(|v| v.shape.count());
+        largest.map_or_else(String::new, |value| {
+            format!(
+                "the net's blobs, of which the largest is '{}' of layer '{}' with shape {},",
+                value.name,
+                self.graph.node(value.producer).name,
+                value.shape
+            )
+        })
     }
 
     fn announce(&self, params: &Params, learns: &[bool], observer: &mut dyn Observer) {

@@ -414,3 +414,37 @@ mod moving {
         }
     }
 }
+
+/// Sizes that no machine has are refused before anything is allocated, with the layer that asks for them.
+#[test]
+fn absurd_sizes_are_refused() {
+    let refused = |text: &str| {
+        let options = load::LoadOptions::default();
+        let file = load::net_from_text("test", text, options, &mut Silent).unwrap();
+        let mut params = Params::new();
+        // Nothing is filled, so that no memory is touched on the way.
+        let options = NetOptions {
+            brought: Some(&|_, _| true),
+            ..NetOptions::default()
+        };
+        let made = Net::new(&file.net, &mut params, &options, &mut Silent);
+        made.err().unwrap().to_string()
+    };
+    let shape = "shape { dim: 1000000 dim: 2000 }".repeat(1000);
+    let tops: String = (0..1000).map(|i| format!("top: 'x{i}' ")).collect();
+    let blobs = format!("layer {{ name: 'huge' type: 'Input' {tops} input_param {{ {shape} }} }}");
+    let error = refused(&blobs);
+    assert!(
+        error.contains("of layer 'huge'") && error.contains("GB"),
+        "{error}"
+    );
+    let mut weights = INPUT.replace("dim: 3", "dim: 40000");
+    for i in 0..1000 {
+        weights += &format!(
+            "layer {{ name: 'ip{i}' type: 'InnerProduct' bottom: 'data' top: 'y{i}' \
+             inner_product_param {{ num_output: 50000 }} }}"
+        );
+    }
+    let error = refused(&weights);
+    assert!(error.contains("'ip") && error.contains("GB"), "{error}");
+}
