@@ -38,6 +38,15 @@ pub(crate) fn noise(dims: &[usize], seed: u64) -> Tensor {
     Tensor { shape, data }
 }
 
+/// `options` and those of `defaults` (each `name: value` or `name { … }`) that they do not name.
+pub(crate) fn fields(defaults: &[&str], options: &str) -> String {
+    let name = |text: &str| text.split([':', ' ']).next().map(str::to_owned);
+    let named: Vec<_> = options.split_whitespace().map(name).collect();
+    let left = defaults.iter().filter(|d| !named.contains(&name(d)));
+    let all: Vec<&str> = left.copied().chain([options]).collect();
+    all.join(" ")
+}
+
 /// Panics where the two differ by more than `tol`, absolutely for small values and relatively for large ones.
 #[track_caller]
 pub(crate) fn assert_close(got: &[f32], want: &[f32], tol: f32) {

@@ -12,6 +12,7 @@ mod python;
 mod recurrent;
 mod utility;
 mod vision;
+mod yolo;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[&LayerType]] = &[
     utility::TYPES,
     loss::TYPES,
     detection::TYPES,
+    yolo::TYPES,
 ];
 
 /// Every layer type.

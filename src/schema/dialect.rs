@@ -121,6 +121,7 @@ const OWNED: &[Owned] = &[
     owned(15166, &["CtcLoss"], &[157]),
     owned(15167, &["ContinuationIndicator"], &[158]),
     owned(15180, &["SpatialDropout"], &[]),
+    owned(15190, &["LabelsequenceAccuracy"], &[159]),
 ];
 
 /// The number here of a field of a layer of this type; `None` where it has no meaning.

@@ -3,10 +3,16 @@
 use crate::layer::LayerType;
 
 mod cell;
+mod continuation_indicator;
 mod lstm;
 mod lstm_unit;
 mod rnn;
 mod sequence;
 
 /// The rows of this family, sorted by type.
-pub(super) const TYPES: &[&LayerType] = &[&lstm::TYPE, &lstm_unit::TYPE, &rnn::TYPE];
+pub(super) const TYPES: &[&LayerType] = &[
+    &continuation_indicator::TYPE,
+    &lstm::TYPE,
+    &lstm_unit::TYPE,
+    &rnn::TYPE,
+];
