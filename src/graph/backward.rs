@@ -68,12 +68,9 @@ fn forward_sweep(graph: &mut Graph, params: &Params) {
             .enumerate()
             .map(|(b, &v)| {
                 let node = &graph.nodes[i];
-                node.def
-                    .param
-                    .propagate_down
-                    .get(b)
-                    .copied()
-                    .unwrap_or_else(|| graph.node(graph.value(v).producer).needs_backward)
+                let told = node.def.param.propagate_down.get(b).copied();
+                !node.kind.stops.contains(&b)
+                    && told.unwrap_or_else(|| graph.node(graph.value(v).producer).needs_backward)
             })
             .collect();
         let node = &mut graph.nodes[i];

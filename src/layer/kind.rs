@@ -15,6 +15,8 @@ pub struct LayerType {
     pub role: Role,
     /// Bottoms that never get a gradient: labels, indices. [`LAST`] is the last one, however many there are.
     pub no_grad: &'static [usize],
+    /// Bottoms at which gradients end without a word, whatever learns below: only their shape or their order counts.
+    pub stops: &'static [usize],
     /// Makes the layer.
     pub build: fn(&LayerDef) -> Result<Box<dyn Layer>>,
 }
@@ -89,6 +91,7 @@ impl LayerType {
             tops: Arity::Exact(1),
             role: Role::Plain,
             no_grad: &[],
+            stops: &[],
             build,
         }
     }
@@ -96,7 +99,7 @@ impl LayerType {
     /// Whether bottom `i` of `bottoms` can get a gradient.
     pub fn has_grad(&self, i: usize, bottoms: usize) -> bool {
         let without = |&b: &usize| b == i || (b == LAST && i + 1 == bottoms);
-        !self.no_grad.iter().any(without)
+        !self.no_grad.iter().chain(self.stops).any(without)
     }
 
     /// With these arities.
@@ -118,6 +121,13 @@ impl LayerType {
     #[must_use]
     pub const fn no_grad(mut self, bottoms: &'static [usize]) -> Self {
         self.no_grad = bottoms;
+        self
+    }
+
+    /// With bottoms at which gradients end without a word.
+    #[must_use]
+    pub const fn stops(mut self, bottoms: &'static [usize]) -> Self {
+        self.stops = bottoms;
         self
     }
 }

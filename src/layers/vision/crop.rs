@@ -21,7 +21,7 @@ pub(super) const TYPE: LayerType = LayerType::new("Crop", |def| {
     }))
 })
 .arity(Arity::Exact(2), Arity::Exact(1))
-.no_grad(&[1]);
+.stops(&[1]);
 
 struct Crop {
     param: CropParameter,

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const TYPE: LayerType =
     LayerType::new("Upsample", |def| Ok(Box::new(Upsample::new(def)?)))
         .arity(Arity::Range(1, 2), Arity::Exact(1))
-        .no_grad(&[1]);
+        .stops(&[1]);
 
 struct Upsample {
     param: UpsampleParameter,
