@@ -24,7 +24,7 @@ pub mod windows;
 
 use std::path::{Path, PathBuf};
 
-use crate::{error::Result, schema::data_parameter::Db};
+use crate::{error::Result, model_io::binaryproto, schema::data_parameter::Db, tensor::Tensor};
 
 /// Opens the database that a network calls `source`, of the kind it says; where it says none, of the kind that is there.
 ///
@@ -46,4 +46,12 @@ pub fn open_database(
 pub(crate) fn resolve(root: &Path, name: &str) -> PathBuf {
     let path = root.join(name);
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// The blob of a `.binaryproto` that a network names.
+///
+/// # Errors
+/// Where the file cannot be read or holds no blob.
+pub(crate) fn read_blob(root: &Path, name: &str) -> Result<Tensor> {
+    binaryproto::read_binaryproto(&resolve(root, name))
 }

@@ -41,7 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static LayerType> {
 }
 
 /// Further names that forks give to a type.
-const ALIASES: &[(&str, &str)] = &[("HardSwish", "HSwish")];
+const ALIASES: &[(&str, &str)] = &[("DiceLoss", "DiceCoefLoss"), ("HardSwish", "HSwish")];
 
 /// The type of a layer: the one of its name, or what stands in for the Python layer that it names.
 ///

@@ -1,7 +1,8 @@
 //! What a loss is divided by, and which labels it skips: `loss_param`, the same for every loss over labels.
 //!
 //! FULL: the number of labels. VALID: the number of labels that are not skipped. BATCH_SIZE: the number of items, the
-//! labels' positions not counted. NONE: 1. Never less than 1, so that a batch without valid labels gives 0, not NaN.
+//! labels' positions not counted. NONE: 1. PRE_FIXED: `pre_fixed_normalizer`. Never less than 1, so that a batch without
+//! valid labels gives 0, not NaN.
 
 use crate::{
     layer::LayerDef,
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Normalize {
     mode: NormalizationMode,
+    /// For PRE_FIXED.
+    fixed: f32,
     /// The label that is skipped.
     pub(super) ignore: Option<i32>,
 }
@@ -20,15 +23,22 @@ impl Normalize {
     /// As the layer's `loss_param` says. The old flag `normalize` (true: VALID, false: BATCH_SIZE) counts only where
     /// `normalization` is not given; without either it is VALID.
     pub(super) fn new(def: &LayerDef) -> Self {
+        Self::or(def, NormalizationMode::Valid)
+    }
+
+    /// [`Normalize::new`] for a layer that has another mode where neither is given.
+    pub(super) fn or(def: &LayerDef, otherwise: NormalizationMode) -> Self {
         let none = LossParameter::default();
         let param = def.param.loss_param.as_ref().unwrap_or(&none);
         let mode = match (param.normalization, param.normalize) {
             (None, Some(true)) => NormalizationMode::Valid,
             (None, Some(false)) => NormalizationMode::BatchSize,
+            (None, None) => otherwise,
             _ => param.normalization(),
         };
         Self {
             mode,
+            fixed: param.pre_fixed_normalizer(),
             ignore: param.ignore_label,
         }
     }
@@ -40,6 +50,7 @@ impl Normalize {
             NormalizationMode::Valid => valid,
             NormalizationMode::BatchSize => outer,
             NormalizationMode::None => 1,
+            NormalizationMode::PreFixed => return f64::from(self.fixed).max(1.0),
         };
         n.max(1) as f64
     }
@@ -85,7 +96,19 @@ mod tests {
     #[test]
     fn never_zero() {
         let mode = NormalizationMode::Valid;
-        let none = Normalize { mode, ignore: None };
+        let none = Normalize {
+            mode,
+            fixed: 0.0,
+            ignore: None,
+        };
         assert_eq!(none.divisor((3, 1), 0), 1.0);
+        let mode = NormalizationMode::PreFixed;
+        let fixed = |fixed| Normalize {
+            mode,
+            fixed,
+            ignore: None,
+        };
+        assert_eq!(fixed(128.0).divisor((3, 1), 0), 128.0);
+        assert_eq!(fixed(f32::NAN).divisor((3, 1), 0), 1.0);
     }
 }

@@ -1,7 +1,7 @@
 //! Layers of type `Python`: those that trained nets ask for are here natively, under the module and class that the net
 //! names. Their options are a text that the class reads, mostly a dictionary in Python's or YAML's spelling.
 
-use super::common;
+use super::{common, detection};
 use crate::{
     error::{Error, ErrorKind, Result},
     layer::{LayerDef, LayerType},
@@ -10,11 +10,14 @@ use crate::{
 
 /// Module and class of a Python layer, and the type that stands in. That type sees the layer's message as it is: see
 /// [`is_python`].
-const STAND_INS: &[(&str, &str, &LayerType)] = &[(
-    "spatial_dropout",
-    "SpatialDropoutLayer",
-    &common::SPATIAL_DROPOUT,
-)];
+const STAND_INS: &[(&str, &str, &LayerType)] = &[
+    ("rpn.proposal_layer", "ProposalLayer", &detection::PROPOSAL),
+    (
+        "spatial_dropout",
+        "SpatialDropoutLayer",
+        &common::SPATIAL_DROPOUT,
+    ),
+];
 
 /// Where the options are, for errors.
 pub(super) const PARAM_STR: &str = "python_param.param_str";

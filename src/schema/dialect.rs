@@ -114,7 +114,7 @@ const OWNED: &[Owned] = &[
     owned(15159, &["Reorg"], &[147, 149]),
     owned(15160, &["Normalize"], &[214]),
     owned(15161, &["FocalLoss"], &[156]),
-    owned(15162, &["DiceCoefLoss"], &[208]),
+    owned(15162, &["DiceCoefLoss", "DiceLoss"], &[208]),
     owned(15163, &["CenterLoss"], &[147, 211]),
     owned(15164, &["MarginInnerProduct"], &[147, 232]),
     owned(15165, &["TripletLoss"], &[47, 203]),

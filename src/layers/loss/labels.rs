@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::{Error, Result},
+    kernels::cut::{self, Units},
     tensor::Shape,
 };
 
@@ -64,13 +65,21 @@ impl Labels {
     /// # Errors
     /// `Data` for the first label that is not a whole number or no class.
     pub(super) fn read(&mut self, labels: &[f32], ignore: Option<i32>) -> Result<()> {
+        self.read_but(labels, ignore.as_slice())
+    }
+
+    /// [`Labels::read`] where any of several labels is to be ignored.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(super) fn read_but(&mut self, labels: &[f32], ignore: &[i32]) -> Result<()> {
         self.valid = 0;
         let classes = self.classes;
         for (i, (named, &label)) in self.named.iter_mut().zip(labels).enumerate() {
             let whole = label as i32;
             *named = if whole as f32 != label {
                 return Err(self.bad(label, i, ignore));
-            } else if ignore == Some(whole) {
+            } else if ignore.contains(&whole) {
                 SKIPPED
             } else if whole >= 0 && (whole as usize) < classes {
                 self.valid += 1;
@@ -106,8 +115,33 @@ impl Labels {
         }
     }
 
+    /// Calls `f` with each item's part of `dx`, of `kept` (both as the scores) and of the classes that its labels name; in
+    /// parallel where it pays.
+    pub(super) fn items(
+        &self,
+        dx: &mut [f32],
+        kept: &[f32],
+        f: impl Fn(&mut [f32], &[f32], &[u32]) + Sync,
+    ) {
+        let (inner, item) = (self.inner, self.classes * self.inner);
+        if item == 0 {
+            return;
+        }
+        let parts = (
+            Units(dx, item),
+            Units(kept, item),
+            Units(&self.named[..], inner),
+        );
+        cut::each(parts, self.outer, 12 * item, |_, (dx, kept, named)| {
+            let items = dx.0.chunks_exact_mut(item).zip(kept.0.chunks_exact(item));
+            for ((dx, kept), named) in items.zip(named.0.chunks_exact(inner)) {
+                f(dx, kept, named);
+            }
+        });
+    }
+
     #[cold]
-    fn bad(&self, label: f32, i: usize, ignore: Option<i32>) -> Error {
+    fn bad(&self, label: f32, i: usize, ignore: &[i32]) -> Error {
         let place = self.place(i);
         if label.fract() != 0.0 || !label.is_finite() {
             return Error::data(format!("label {label} of {place} is not a whole number")).help(
@@ -119,8 +153,9 @@ impl Labels {
             n => format!("the {n} classes are 0 to {}", n - 1),
         };
         let ignored = match ignore {
-            Some(label) => format!("ignore_label is {label}"),
-            None => format!("if it means \"no label\", set ignore_label: {label}"),
+            [label] => format!("ignore_label is {label}"),
+            [] => format!("if it means \"no label\", set ignore_label: {label}"),
+            several => format!("ignore_label is {several:?}"),
         };
         Error::data(format!("label {label} of {place} names no class: {range}")).help(format!(
             "{ignored}; if it is a class, raise num_output of the layer that makes the scores"

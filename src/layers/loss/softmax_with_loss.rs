@@ -1,13 +1,14 @@
-//! SoftmaxWithLoss: loss = −Σᵢ ln max(pᵢ[labelᵢ], 2⁻¹²⁶) / n, p = softmax of the scores along `softmax_param.axis`; n and
-//! the labels that are skipped as `loss_param` says.   dx = (p − [class = label]) · w / n, 0 where skipped, w = the loss
-//! weight. None by the labels.
+//! SoftmaxWithLoss: loss = −Σᵢ u[labelᵢ] · ln max(pᵢ[labelᵢ], 2⁻¹²⁶) / n, p = softmax of the scores along
+//! `softmax_param.axis`; n and the labels that are skipped as `loss_param` says.   dx = (p − [class = label]) · u[label] ·
+//! w / n, 0 where skipped, w = the loss weight. None by the labels.
 //!
+//! The class weights u are 1 unless `weight_by_label_freqs` is set: then they are `class_weighting`, one for each class,
+//! or where that is not given 1 over the number of labels of the class in the batch. That is SegNet's rule, of its two
+//! generations; n does not see the weights, and `class_weighting` alone changes nothing.
 //! Shapes: scores outer × classes × inner, labels outer × inner, loss a scalar; the optional second top is p, as the
 //! scores. Probabilities and labels are kept by the layer: backward reads no data.
 //! Departures: a label that is no class, no whole number or NaN is an error, where Caffe reads outside the blob or cuts
 //! off the fraction. The sum is in f64.
-
-use rayon::prelude::*;
 
 use super::{
     labels::{Labels, SKIPPED},
@@ -16,38 +17,98 @@ use super::{
 use crate::{
     error::{Error, Result},
     kernels::softmax,
-    layer::{Arity, Backward, Forward, Layer, LayerType, Role},
+    layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType, Role},
     tensor::Shape,
 };
 
 pub(super) const TYPE: LayerType = LayerType::new("SoftmaxWithLoss", |def| {
-    let param = def.param.softmax_param.as_ref();
-    Ok(Box::new(SoftmaxWithLoss {
-        normalize: Normalize::new(def),
-        axis: param.map_or(1, |param| param.axis()),
-        tops: def.param.top.len().max(1),
-        labels: Labels::default(),
-        prob: Vec::new(),
-        partial: Vec::new(),
-        divisor: 1.0,
-    }))
+    Ok(Box::new(SoftmaxWithLoss::new(def)))
 })
 .arity(Arity::Exact(2), Arity::Range(1, 2))
 .role(Role::Loss)
 .no_grad(&[1]);
 
-/// Up to so many scores a second thread costs more than it brings.
-const SERIAL: usize = 1 << 15;
+const CLASS_WEIGHTING: &str = "loss_param.class_weighting";
 
-struct SoftmaxWithLoss {
+pub(super) struct SoftmaxWithLoss {
     normalize: Normalize,
     axis: i32,
     tops: usize,
+    by_class: ByClass,
+    /// The weight of each class in the last forward pass; empty where all are 1.
+    weights: Vec<f32>,
     /// Of the last forward pass: labels, probabilities, the loss of each piece, what their sum was divided by.
     labels: Labels,
     prob: Vec<f32>,
     partial: Vec<f64>,
     divisor: f64,
+}
+
+/// Where class weights come from.
+enum ByClass {
+    /// There are none.
+    Equal,
+    /// From the definition.
+    Given(Vec<f32>),
+    /// 1 over the number of labels.
+    Rarity,
+}
+
+impl SoftmaxWithLoss {
+    pub(super) fn new(def: &LayerDef) -> Self {
+        let loss = def.param.loss_param.clone().unwrap_or_default();
+        let by_class = match loss.weight_by_label_freqs() {
+            false => ByClass::Equal,
+            true if loss.class_weighting.is_empty() => ByClass::Rarity,
+            true => ByClass::Given(loss.class_weighting),
+        };
+        let softmax = def.param.softmax_param.as_ref();
+        Self {
+            normalize: Normalize::new(def),
+            axis: softmax.map_or(1, |param| param.axis()),
+            tops: def.param.top.len().max(1),
+            by_class,
+            weights: Vec::new(),
+            labels: Labels::default(),
+            prob: Vec::new(),
+            partial: Vec::new(),
+            divisor: 1.0,
+        }
+    }
+
+    /// The weights of the labels read.
+    fn weigh(&mut self) {
+        let labels = &self.labels;
+        self.weights.clear();
+        match &self.by_class {
+            ByClass::Equal => {}
+            ByClass::Given(weights) => self.weights.extend(weights),
+            ByClass::Rarity => {
+                self.weights.resize(labels.classes, 0.0);
+                for &class in labels.named.iter().filter(|&&class| class != SKIPPED) {
+                    self.weights[class as usize] += 1.0;
+                }
+                self.weights.iter_mut().for_each(|n| *n = 1.0 / n.max(1.0));
+            }
+        }
+    }
+
+    fn weight(&self, class: u32) -> f32 {
+        *self.weights.get(class as usize).unwrap_or(&1.0)
+    }
+
+    /// What label `i` of this class adds to the loss.
+    fn term(&self, i: usize, class: u32) -> f32 {
+        if class == SKIPPED {
+            return 0.0;
+        }
+        // Written so that a NaN passes: a net that has diverged must not look well.
+        let p = match self.prob[self.labels.at(i, class)] {
+            p if p < f32::MIN_POSITIVE => f32::MIN_POSITIVE,
+            p => p,
+        };
+        -p.ln() * self.weight(class)
+    }
 }
 
 impl Layer for SoftmaxWithLoss {
@@ -59,9 +120,21 @@ impl Layer for SoftmaxWithLoss {
             )));
         }
         self.labels = Labels::new(scores, labels, self.axis, "softmax_param.axis")?;
+        if let ByClass::Given(weights) = &self.by_class
+            && weights.len() != self.labels.classes
+        {
+            return Err(Error::param(
+                CLASS_WEIGHTING,
+                format!(
+                    "{} weights, but there are {} classes; each class needs one",
+                    weights.len(),
+                    self.labels.classes
+                ),
+            ));
+        }
         self.prob.resize(scores.count(), 0.0);
         self.partial.resize(self.labels.piece_count(), 0.0);
-        let mut tops = vec![Shape::new(&[]), scores.clone()];
+        let mut tops = vec![Shape::new(&[]), scores.clone(), labels.clone()];
         tops.truncate(self.tops);
         Ok(tops)
     }
@@ -71,26 +144,26 @@ impl Layer for SoftmaxWithLoss {
         labels.read(io.bottoms[1].data, self.normalize.ignore)?;
         let dims = (labels.classes, labels.inner);
         softmax::forward(io.bottoms[0].data, dims, &mut self.prob);
-        let (labels, prob) = (&*labels, &self.prob);
-        labels.pieces(&mut self.partial, |start, named| {
-            let mut loss = 0.0;
-            for (i, &class) in (start..).zip(named) {
-                if class != SKIPPED {
-                    // Written so that a NaN passes: a net that has diverged must not look well.
-                    let p = match prob[labels.at(i, class)] {
-                        p if p < f32::MIN_POSITIVE => f32::MIN_POSITIVE,
-                        p => p,
-                    };
-                    loss -= f64::from(p.ln());
-                }
-            }
-            loss
+        self.weigh();
+        let mut partial = std::mem::take(&mut self.partial);
+        self.labels.pieces(&mut partial, |start, named| {
+            let terms = (start..)
+                .zip(named)
+                .map(|(i, &c)| f64::from(self.term(i, c)));
+            terms.sum()
         });
+        self.partial = partial;
+        let labels = &self.labels;
         let items = (labels.outer, labels.inner);
         self.divisor = self.normalize.divisor(items, labels.valid);
         io.tops[0].data[0] = (self.partial.iter().sum::<f64>() / self.divisor) as f32;
         if let Some(top) = io.tops.get_mut(1) {
             top.data.copy_from_slice(&self.prob);
+        }
+        if let Some(top) = io.tops.get_mut(2) {
+            for (i, (y, &class)) in top.data.iter_mut().zip(&labels.named).enumerate() {
+                *y = self.term(i, class);
+            }
         }
         Ok(())
     }
@@ -102,11 +175,7 @@ impl Layer for SoftmaxWithLoss {
         let weight = io.top_diffs[0].map_or(0.0, |dy| dy.data[0]);
         let scale = weight / self.divisor as f32;
         let (classes, inner) = (self.labels.classes, self.labels.inner);
-        let item = classes * inner;
-        if item == 0 {
-            return Ok(());
-        }
-        let run = |((dx, prob), labels): ((&mut [f32], &[f32]), &[u32])| {
+        self.labels.items(dx.data, &self.prob, |dx, prob, labels| {
             for (dx, &p) in dx.iter_mut().zip(prob) {
                 *dx = p * scale;
             }
@@ -118,22 +187,14 @@ impl Layer for SoftmaxWithLoss {
                 } else {
                     let at = label as usize * inner + j;
                     dx[at] = (prob[at] - 1.0) * scale;
+                    if !self.weights.is_empty() {
+                        let weight = self.weight(label);
+                        let column = dx[j..].iter_mut().step_by(inner);
+                        column.for_each(|dx| *dx *= weight);
+                    }
                 }
             }
-        };
-        if dx.data.len() <= SERIAL {
-            dx.data
-                .chunks_mut(item)
-                .zip(self.prob.chunks(item))
-                .zip(self.labels.named.chunks(inner))
-                .for_each(run);
-        } else {
-            dx.data
-                .par_chunks_mut(item)
-                .zip(self.prob.par_chunks(item))
-                .zip(self.labels.named.par_chunks(inner))
-                .for_each(run);
-        }
+        });
         Ok(())
     }
 }
@@ -210,6 +271,38 @@ mod tests {
     }
 
     #[test]
+    fn class_weights_of_segnet() {
+        let labels = || tensor(&[3], &[0.0, 1.0, 1.0]);
+        let scores = || tensor(&[3, 2], &[0.0; 6]);
+        let ln2 = 2.0f32.ln();
+        for (options, loss, dx) in [
+            // Each class counts alike: 1 + 2 · 1/2.
+            (
+                "weight_by_label_freqs: true",
+                2.0,
+                [-0.5, 0.5, 0.25, -0.25, 0.25, -0.25],
+            ),
+            (
+                "weight_by_label_freqs: true class_weighting: 4 class_weighting: 0.5",
+                5.0,
+                [-2.0, 2.0, 0.25, -0.25, 0.25, -0.25],
+            ),
+            ("class_weighting: 4", 3.0, [-0.5, 0.5, 0.5, -0.5, 0.5, -0.5]),
+        ] {
+            let mut bench = Bench::new(&text(options), &[scores(), labels()]);
+            assert_close(bench.forward(), &[loss * ln2 / 3.0], 1e-6);
+            let got = bench.backward(&[3.0], &[0]);
+            assert_close(&got.bottoms[0].as_ref().unwrap().data, &dx, 1e-6);
+        }
+        let options = text("weight_by_label_freqs: true class_weighting: 4");
+        let error = error_of(&options, &[scores(), labels()]);
+        assert!(
+            error.contains("class_weighting: 1 weights, but there are 2 classes"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn gradients() {
         let labels = tensor(&[2, 1, 2, 2], &[0.0, 2.0, 1.0, 1.0, 2.0, 0.0, 0.0, 2.0]);
         let inputs = [noise(&[2, 3, 2, 2], 1), labels];
@@ -218,6 +311,8 @@ mod tests {
             "normalization: FULL",
             "ignore_label: 0 normalization: BATCH_SIZE",
             "normalization: NONE",
+            "ignore_label: 0 weight_by_label_freqs: true",
+            "weight_by_label_freqs: true class_weighting: [3, 0.25, 2]",
         ] {
             check_gradient(&text(options), &inputs, &[0], &[]);
         }
