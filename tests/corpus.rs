@@ -29,6 +29,9 @@ const SHAPES: &[(&str, &str, &[usize])] = &[
         "data",
         &[1, 30, 224, 224],
     ),
+    ("mnist_autoencoder", "data", &[1, 1, 28, 28]),
+    ("mnist_siamese", "pair_data", &[1, 2, 28, 28]),
+    ("hed/4782d00d", "label", &[1, 1, 224, 224]),
     ("pose_train_test", "data", &[1, 4, 368, 368]),
     ("pose_train_test", "label", &[1, 114, 46, 46]),
 ];

@@ -2,7 +2,13 @@
 //!
 //! With `CORTADO_UPDATE_EXPECTED` set the test writes the page; without, it asks that the page is as it would be written.
 
-use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
 
 use cortado::{layers, schema};
 use prost_reflect::Kind;
@@ -87,17 +93,30 @@ fn options(message: &str) -> String {
 fn page() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/layers");
     let paths = files(&root, ".rs");
+    let rows: Vec<(&str, &Path, String)> = layers::all()
+        .map(|kind| {
+            let name = stem(kind.name);
+            let path = paths
+                .iter()
+                .find(|path| {
+                    path.file_stem()
+                        .is_some_and(|s| s.to_string_lossy() == name)
+                })
+                .unwrap_or_else(|| panic!("{} has no file", kind.name));
+            (kind.name, &**path, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    // What many types read is told once.
+    let mut readers: BTreeMap<String, usize> = BTreeMap::new();
+    for (kind, _, source) in &rows {
+        for message in messages(kind, source) {
+            *readers.entry(message).or_default() += 1;
+        }
+    }
+    let common = |message: &String| readers[message] > 2;
     let mut page = HEAD.to_owned();
     let mut family = String::new();
-    for kind in layers::all() {
-        let name = stem(kind.name);
-        let path = paths
-            .iter()
-            .find(|path| {
-                path.file_stem()
-                    .is_some_and(|s| s.to_string_lossy() == name)
-            })
-            .unwrap_or_else(|| panic!("{} has no file", kind.name));
+    for (kind, path, source) in &rows {
         let folder = path
             .parent()
             .unwrap()
@@ -113,18 +132,24 @@ fn page() -> String {
             )
             .unwrap();
         }
-        let source = fs::read_to_string(path).unwrap();
-        let read: Vec<String> = (messages(kind.name, &source).iter())
-            .map(|message| options(message))
+        let read: Vec<String> = (messages(kind, source).iter())
+            .map(|message| match common(message) {
+                true => format!("[`{message}`](#options-that-several-types-read)"),
+                false => options(message),
+            })
             .collect();
+        let file = path.file_name().unwrap().to_string_lossy();
         writeln!(
             page,
-            "| [{}](src/layers/{family}/{name}.rs) | {} | {} |",
-            kind.name,
-            summary(&source),
+            "| [{kind}](src/layers/{family}/{file}) | {} | {} |",
+            summary(source),
             read.join("; ")
         )
         .unwrap();
+    }
+    page += "\n## Options that several types read\n\n";
+    for message in readers.keys().filter(|message| common(message)) {
+        writeln!(page, "- {}", options(message)).unwrap();
     }
     page
 }

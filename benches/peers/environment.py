@@ -60,10 +60,11 @@ def install(venv):
 
 
 def messages(python, work):
-    """Compiles proto/caffe.proto for Python."""
+    """Compiles proto/caffe.proto, with what it imports, for Python."""
     proto = ROOT / "proto"
     subprocess.check_call(
-        [python, "-m", "grpc_tools.protoc", f"-I{proto}", f"--python_out={work}", "caffe.proto"]
+        [python, "-m", "grpc_tools.protoc", f"-I{proto}", f"--python_out={work}",
+         "caffe.proto", "forks.proto", "values.proto"]
     )
 
 
