@@ -119,6 +119,10 @@ pub fn net_from_text(
 fn binary(path: &Path, options: LoadOptions) -> Option<NetParameter> {
     let mut head = Vec::new();
     let file = fs::File::open(path).ok()?;
+    // What is read from a pipe is gone for the reader of text.
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     file.take(4096).read_to_end(&mut head).ok()?;
     // Text has no such bytes; a binary net has them in the length of its first short name at the latest.
     let control = |b: &u8| matches!(b, 0..=8 | 14..=26 | 28..=31);

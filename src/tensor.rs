@@ -34,7 +34,8 @@ impl Shape {
                 Self::MAX_AXES
             )));
         }
-        let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        // Also beside an extent of 0 the others have to make sense: products of some of them size buffers.
+        let count = (dims.iter()).try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
         match count {
             Some(n) if n <= Self::MAX_COUNT => Ok(Self::new(dims)),
             _ => Err(Error::shape(format!(

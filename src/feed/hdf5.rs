@@ -331,8 +331,13 @@ impl RowWriter {
     /// `Shape` where its rows are unlike those before; `Io` where the disk is full.
     pub fn add(&mut self, data: View<'_>, label: View<'_>) -> Result<()> {
         let place = Place::File(self.path.display().to_string());
+        let before = self.data.rows;
         let added = self.data.add(data).and_then(|()| self.label.add(label));
-        added.map_err(|e| e.at(place))?;
+        if let Err(error) = added {
+            // Both datasets end where the last whole batch does.
+            self.data.rows = before;
+            return Err(error.at(place));
+        }
         self.batches += 1;
         if self.batches.is_power_of_two() {
             self.save()?;

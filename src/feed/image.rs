@@ -81,11 +81,16 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
         .into_decoder()
         .map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(Error::data("the encoded image has no pixels"));
+    }
     let height = usize::try_from(height).map_err(|_| too_large())?;
     let width = usize::try_from(width).map_err(|_| too_large())?;
     let kind = decoder.color_type();
     let size = Some(decoder.total_bytes()).filter(|&n| n <= MOST);
     let size = size.and_then(|n| usize::try_from(n).ok());
+    // A decoder may leave the rest of a broken image as it is: not to what was there before.
+    spare.clear();
     spare.resize(size.ok_or_else(too_large)?, 0);
     decoder.read_image(&mut spare).map_err(unreadable)?;
 

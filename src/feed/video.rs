@@ -209,11 +209,14 @@ fn inside(path: &PathBuf, root: &Path) -> Result<Frames> {
 
 fn gif(bytes: &[u8]) -> Result<Frames> {
     let unreadable = |e| Error::data(format!("the GIF cannot be read: {e}"));
-    let decoder = GifDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
+    let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(2 * MOST);
+    decoder.set_limits(limits).map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     let each = u64::from(width) * u64::from(height) * 3;
-    let too_large = || Error::data("the frames of the GIF are too large");
-    if each > MOST / 4 {
+    let too_large = || Error::data("the frames of the GIF are empty or too large");
+    if each == 0 || each > MOST / 4 {
         return Err(too_large());
     }
     let side = |n: u32| usize::try_from(n).map_err(|_| too_large());

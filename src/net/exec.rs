@@ -201,6 +201,10 @@ impl Net {
             Ok(behind) => {
                 self.settle_shapes();
                 self.plan.grow(&self.run, &self.layers);
+                if let Err(error) = self.check_memory() {
+                    self.reshape(&[])?;
+                    return Err(error);
+                }
                 self.arena.fit(&self.plan.slots, self.plan.workspace);
                 self.prepack_again(&behind, params)
             }

@@ -178,17 +178,19 @@ impl Net {
         self.plan = plan::plan(&self.run, &self.layers, &self.kept);
         law::verify(&self.run, &self.layers, &self.plan)
             .map_err(|law| Error::new(ErrorKind::Graph, format!("plan law broken: {law}")))?;
-        let floats = self
-            .plan
-            .slots
-            .iter()
-            .fold(self.plan.workspace, |sum, n| sum.saturating_add(*n));
-        memory::check(floats, || self.largest())?;
+        self.check_memory()?;
         self.arena.fit(&self.plan.slots, self.plan.workspace);
         if self.times.is_some() {
             self.times = Some(vec![Duration::ZERO; self.plan.steps.len()]);
         }
         Ok(())
+    }
+
+    /// Refuses what is planned where no machine has so much.
+    fn check_memory(&self) -> Result<()> {
+        let slots = self.plan.slots.iter();
+        let floats = slots.fold(self.plan.workspace, |sum, n| sum.saturating_add(*n));
+        memory::check(floats, || self.largest())
     }
 
     /// The blobs, in words, with the one that takes most.

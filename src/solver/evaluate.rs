@@ -96,6 +96,13 @@ impl Solver {
                 observer.on(&Event::Debug { line: &line });
             }
             if evaluation == Evaluation::Means {
+                let count: usize = net.output_values().map(|(.., v)| v.data.len()).sum();
+                if pass > 0 && count != sums.len() {
+                    return Err(Error::shape(
+                        "an output of the test net has another size than in the pass before, so that there is no mean",
+                    )
+                    .help("for a net of DetectionEvaluate set eval_type: \"detection\"; end other blobs in a Silence layer"));
+                }
                 let values = net.output_values().flat_map(|(_, _, view)| view.data);
                 if pass == 0 {
                     sums.extend(values.map(|&v| f64::from(v)));

@@ -66,8 +66,14 @@ impl SpatialDropout {
             };
             (field, ratio, train, true)
         } else {
-            let param = def.param.spatial_dropout_param.unwrap_or_default();
-            let field = "spatial_dropout_param.dropout_ratio";
+            // One fork has a message of its own for it, another takes Dropout's.
+            let (param, field) = match (def.param.spatial_dropout_param, def.param.dropout_param) {
+                (None, Some(param)) => (param, "dropout_param.dropout_ratio"),
+                (param, _) => (
+                    param.unwrap_or_default(),
+                    "spatial_dropout_param.dropout_ratio",
+                ),
+            };
             (field, param.dropout_ratio(), def.is_train(), false)
         };
         if !(0.0..1.0).contains(&ratio) {

@@ -183,6 +183,10 @@ impl Layer for DetectionEvaluate {
                 .or_default()
                 .push((row[2], BBox::at(&row[3..], 0)));
         }
+        // An image without detections has its line in the list of sizes all the same.
+        for truth in &truths {
+            found.entry(truth.image as i64).or_default();
+        }
         self.rows.clear();
         self.count_truths(&truths);
         for (image, classes) in found {

@@ -116,7 +116,7 @@ impl DiceCoefLoss {
             let mut counts: Vec<f64> = self.sums.iter().map(|sums| 1.0 + sums[3]).collect();
             if mode != Mode::MulticlassWeighted {
                 let mut means = vec![0.0; classes];
-                for item in counts.chunks_exact(classes) {
+                for item in counts.chunks_exact(classes.max(1)) {
                     let parts = means.iter_mut().zip(item);
                     parts.for_each(|(mean, n)| *mean += n / items as f64);
                 }
@@ -129,7 +129,7 @@ impl DiceCoefLoss {
                     }
                     *batches += 1.0;
                 }
-                let all = counts.chunks_exact_mut(classes);
+                let all = counts.chunks_exact_mut(classes.max(1));
                 all.for_each(|item| item.copy_from_slice(&means));
             }
             let power = match self.param.weight_mode() {

@@ -33,7 +33,7 @@ impl Reduction {
     /// What a sum is multiplied by.
     fn factor(&self) -> f32 {
         match self.param.operation() {
-            ReductionOp::Mean => self.param.coeff() / self.run as f32,
+            ReductionOp::Mean => self.param.coeff() / self.run.max(1) as f32,
             _ => self.param.coeff(),
         }
     }

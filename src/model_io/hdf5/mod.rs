@@ -100,7 +100,7 @@ impl File {
     /// # Errors
     /// `Format` where the file is damaged, `Unsupported` for what cannot be read.
     pub fn find(&self, path: &str) -> Result<Option<Object<'_>>> {
-        self.follow(path, MOST_HOPS)
+        self.follow(path, &mut { MOST_HOPS })
     }
 
     /// The dataset that a path from the root leads to; `None` where there is no such name.
@@ -132,12 +132,12 @@ impl File {
     /// As [`File::find`].
     pub fn get(&self, group: &Group, name: &str) -> Result<Option<Object<'_>>> {
         match group.links.get(name) {
-            Some(link) => self.target(link, MOST_HOPS),
+            Some(link) => self.target(link, &mut { MOST_HOPS }),
             None => Ok(None),
         }
     }
 
-    fn follow(&self, path: &str, hops: usize) -> Result<Option<Object<'_>>> {
+    fn follow(&self, path: &str, hops: &mut usize) -> Result<Option<Object<'_>>> {
         let mut object = Object::Group(self.root()?);
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let Object::Group(group) = &object else {
@@ -154,13 +154,18 @@ impl File {
         Ok(Some(object))
     }
 
-    fn target(&self, link: &Link, hops: usize) -> Result<Option<Object<'_>>> {
-        match (link, hops.checked_sub(1)) {
-            (Link::Hard(at), _) => self.object(*at).map(Some),
-            // From its root on; h5py's `SoftLink("/a")` and nearly all others say so.
-            (Link::Soft(path), Some(hops)) => self.follow(path, hops),
-            (Link::Soft(_), None) => Err(Error::format("a link of the HDF5 file leads to itself")),
-            (Link::External, _) => Err(Error::unsupported(
+    fn target(&self, link: &Link, hops: &mut usize) -> Result<Option<Object<'_>>> {
+        match link {
+            Link::Hard(at) => self.object(*at).map(Some),
+            // From its root on; h5py's `SoftLink("/a")` and nearly all others say so. All links of a walk count together:
+            // each may name the next one many times.
+            Link::Soft(path) => {
+                *hops = hops
+                    .checked_sub(1)
+                    .ok_or_else(|| Error::format("a link of the HDF5 file leads to itself"))?;
+                self.follow(path, hops)
+            }
+            Link::External => Err(Error::unsupported(
                 "a link of the HDF5 file leads into another file",
             )
             .help("name that file itself")),
