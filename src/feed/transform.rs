@@ -2,7 +2,7 @@
 //!
 //! Formula and order of the operations are those of Caffe's `data_transformer.cpp`, in `f32`, so results are equal to
 //! the bit. Random draws come in its order, too: mirror, row, column. The forks' effects on pixels come before, in
-//! [`super::augment`]; `rotate`, quarter turns in training, comes after the crop, which has to be square.
+//! `augment`; `rotate`, quarter turns in training, comes after the crop, which has to be square.
 
 use std::path::Path;
 
