@@ -12,10 +12,7 @@
 use super::rois::{self, Roi, cells};
 use crate::{
     error::{Error, Result},
-    kernels::{
-        cut::{self, Units},
-        map,
-    },
+    kernels::cut::{self, Units},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType},
     tensor::Shape,
 };
@@ -96,10 +93,7 @@ impl Layer for PsRoiPooling {
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let [images, channels, height, width] = self.dims;
-        let mut rois = std::mem::take(&mut self.rois);
-        let read = rois::read(io.bottoms[1].data, images, &mut rois);
-        self.rois = rois;
-        read?;
+        rois::read(io.bottoms[1].data, images, &mut self.rois)?;
         let (x, plane, g) = (io.bottoms[0].data, height * width, self.group);
         let unit = self.outputs * g * g;
         let parts = (Units(&mut *io.tops[0].data, unit), Units(&self.rois[..], 1));
@@ -124,44 +118,28 @@ impl Layer for PsRoiPooling {
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
-        let [images, channels, height, width] = self.dims;
-        let (dy, plane, g) = (io.top_diff().data, height * width, self.group);
-        let Some(dx) = &mut io.bottom_diffs[0] else {
-            return Ok(());
-        };
-        map::fill(dx.data, 0.0);
-        if plane == 0 {
-            return Ok(());
-        }
-        let bytes = 4 * plane + 64 * self.rois.len() / images.max(1);
-        let parts = Units(&mut *dx.data, plane);
-        cut::each(parts, images * channels, bytes, |first, dx| {
-            for (unit, dx) in (first..).zip(dx.0.chunks_exact_mut(plane)) {
-                let (image, channel) = (unit / channels, unit % channels);
-                let here = self
-                    .rois
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, roi)| roi.image == image);
-                for (r, roi) in here {
-                    let bin = self.bin(roi, channel / g % g, channel % g);
-                    if area(bin) > 0 {
-                        let share = dy[r * channels + channel] / area(bin) as f32;
-                        let (rows, columns) = bin;
-                        for row in rows.0..rows.1 {
-                            let row = &mut dx[row * width..][columns.0..columns.1];
-                            row.iter_mut().for_each(|dx| *dx += share);
-                        }
+        let [_, channels, _, width] = self.dims;
+        let (dy, g) = (io.top_diff().data, self.group);
+        if let Some(dx) = &mut io.bottom_diffs[0] {
+            rois::scatter(&self.rois, self.dims, 64, dx.data, |r, channel, dx| {
+                let bin = self.bin(&self.rois[r], channel / g % g, channel % g);
+                if area(bin) > 0 {
+                    let share = dy[r * channels + channel] / area(bin) as f32;
+                    let (rows, columns) = bin;
+                    for row in rows.0..rows.1 {
+                        let row = &mut dx[row * width..][columns.0..columns.1];
+                        row.iter_mut().for_each(|dx| *dx += share);
                     }
                 }
-            }
-        });
+            });
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rois::many_rois;
     use crate::layer::testing::{
         Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor,
     };
@@ -212,18 +190,7 @@ mod tests {
 
     #[test]
     fn threads_change_nothing() {
-        let rois: Vec<f32> = (0u8..60)
-            .flat_map(|i| {
-                [
-                    f32::from(i % 2),
-                    f32::from(i),
-                    0.0,
-                    f32::from(i) + 20.0,
-                    50.0,
-                ]
-            })
-            .collect();
-        let inputs = [noise(&[2, 36, 30, 30], 1), tensor(&[60, 5], &rois)];
+        let inputs = [noise(&[2, 36, 30, 30], 1), many_rois()];
         check_threads(
             &text("output_dim: 4 group_size: 3 spatial_scale: 0.5"),
             &inputs,

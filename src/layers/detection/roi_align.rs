@@ -13,10 +13,7 @@
 use super::rois::{self, Roi};
 use crate::{
     error::{Error, Result},
-    kernels::{
-        cut::{self, Units},
-        map,
-    },
+    kernels::cut::{self, Units},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType},
     tensor::Shape,
 };
@@ -142,10 +139,7 @@ impl Layer for RoiAlign {
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let [images, channels, height, width] = self.dims;
-        let mut rois = std::mem::take(&mut self.rois);
-        let read = rois::read(io.bottoms[1].data, images, &mut rois);
-        self.rois = rois;
-        read?;
+        rois::read(io.bottoms[1].data, images, &mut self.rois)?;
         self.weigh()?;
         let (x, plane) = (io.bottoms[0].data, height * width);
         let bins = self.pooled.0 * self.pooled.1;
@@ -186,45 +180,30 @@ impl Layer for RoiAlign {
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
-        let [images, channels, height, width] = self.dims;
-        let (dy, bins, plane) = (
-            io.top_diff().data,
-            self.pooled.0 * self.pooled.1,
-            height * width,
-        );
-        let Some(dx) = &mut io.bottom_diffs[0] else {
-            return Ok(());
-        };
-        map::fill(dx.data, 0.0);
-        if plane == 0 {
-            return Ok(());
-        }
-        let bytes = 4 * plane + 64 * bins * self.rois.len() / images.max(1);
-        let parts = Units(&mut *dx.data, plane);
-        cut::each(parts, images * channels, bytes, |first, dx| {
-            for (unit, dx) in (first..).zip(dx.0.chunks_exact_mut(plane)) {
-                let (image, c) = (unit / channels, unit % channels);
-                let all = self.rois.iter().zip(&self.weights).enumerate();
-                for (r, (_, [rows, columns])) in all.filter(|(_, (roi, _))| roi.image == image) {
-                    let dy = &dy[(r * channels + c) * bins..][..bins];
-                    let pairs = rows
-                        .bins()
-                        .flat_map(|r| columns.bins().map(move |c| (r, c)));
-                    for (dy, ((top, rows), (left, columns))) in dy.iter().zip(pairs) {
-                        for (row, weight) in (top..).zip(rows) {
-                            let dx = dx[row * width..][..width].iter_mut().skip(left);
-                            dx.zip(columns).for_each(|(dx, w)| *dx += dy * weight * w);
-                        }
+        let [_, channels, _, width] = self.dims;
+        let (dy, bins) = (io.top_diff().data, self.pooled.0 * self.pooled.1);
+        if let Some(dx) = &mut io.bottom_diffs[0] {
+            rois::scatter(&self.rois, self.dims, 64 * bins, dx.data, |r, c, dx| {
+                let [rows, columns] = &self.weights[r];
+                let dy = &dy[(r * channels + c) * bins..][..bins];
+                let pairs = rows
+                    .bins()
+                    .flat_map(|r| columns.bins().map(move |c| (r, c)));
+                for (dy, ((top, rows), (left, columns))) in dy.iter().zip(pairs) {
+                    for (row, weight) in (top..).zip(rows) {
+                        let dx = dx[row * width..][..width].iter_mut().skip(left);
+                        dx.zip(columns).for_each(|(dx, w)| *dx += dy * weight * w);
                     }
                 }
-            }
-        });
+            });
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rois::many_rois;
     use crate::layer::testing::{
         Bench, assert_close, check_gradient, check_threads, error_of, noise, tensor,
     };
@@ -278,18 +257,7 @@ mod tests {
 
     #[test]
     fn threads_change_nothing() {
-        let rois: Vec<f32> = (0u8..60)
-            .flat_map(|i| {
-                [
-                    f32::from(i % 2),
-                    f32::from(i),
-                    0.0,
-                    f32::from(i) + 20.0,
-                    50.0,
-                ]
-            })
-            .collect();
-        let inputs = [noise(&[2, 32, 30, 30], 1), tensor(&[60, 5], &rois)];
+        let inputs = [noise(&[2, 32, 30, 30], 1), many_rois()];
         check_threads(
             &text("pooled_h: 7 pooled_w: 7 spatial_scale: 0.5"),
             &inputs,

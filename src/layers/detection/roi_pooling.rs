@@ -10,10 +10,7 @@
 use super::rois::{self, Roi, cells};
 use crate::{
     error::Result,
-    kernels::{
-        cut::{self, Units},
-        map,
-    },
+    kernels::cut::{self, Units},
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType},
     tensor::Shape,
 };
@@ -95,10 +92,7 @@ impl Layer for RoiPooling {
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
         let [images, channels, height, width] = self.dims;
-        let mut rois = std::mem::take(&mut self.rois);
-        let read = rois::read(io.bottoms[1].data, images, &mut rois);
-        self.rois = rois;
-        read?;
+        rois::read(io.bottoms[1].data, images, &mut self.rois)?;
         let (x, (h, w), plane) = (io.bottoms[0].data, self.pooled, height * width);
         let unit = channels * h * w;
         if unit == 0 {
@@ -135,45 +129,25 @@ impl Layer for RoiPooling {
     }
 
     fn backward(&mut self, io: &mut Backward<'_, '_>) -> Result<()> {
-        let [images, channels, height, width] = self.dims;
-        let (dy, bins, plane) = (
-            io.top_diff().data,
-            self.pooled.0 * self.pooled.1,
-            height * width,
-        );
-        let Some(dx) = &mut io.bottom_diffs[0] else {
-            return Ok(());
-        };
-        map::fill(dx.data, 0.0);
-        if plane == 0 {
-            return Ok(());
-        }
-        let bytes = 4 * plane + 8 * bins * self.rois.len() / images.max(1);
-        let parts = Units(&mut *dx.data, plane);
-        cut::each(parts, images * channels, bytes, |first, dx| {
-            for (unit, dx) in (first..).zip(dx.0.chunks_exact_mut(plane)) {
-                let (image, c) = (unit / channels, unit % channels);
-                let here = self
-                    .rois
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, roi)| roi.image == image);
-                for (r, _) in here {
-                    let top = (r * channels + c) * bins..(r * channels + c + 1) * bins;
-                    for (&at, dy) in self.largest[top.clone()].iter().zip(&dy[top]) {
-                        if at != NOWHERE {
-                            dx[at as usize] += dy;
-                        }
+        let channels = self.dims[1];
+        let (dy, bins) = (io.top_diff().data, self.pooled.0 * self.pooled.1);
+        if let Some(dx) = &mut io.bottom_diffs[0] {
+            rois::scatter(&self.rois, self.dims, 8 * bins, dx.data, |r, c, dx| {
+                let top = (r * channels + c) * bins..(r * channels + c + 1) * bins;
+                for (&at, dy) in self.largest[top.clone()].iter().zip(&dy[top]) {
+                    if at != NOWHERE {
+                        dx[at as usize] += dy;
                     }
                 }
-            }
-        });
+            });
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rois::many_rois;
     use crate::layer::testing::{Bench, check_gradient, check_threads, error_of, noise, tensor};
 
     fn text(options: &str) -> String {
@@ -220,18 +194,7 @@ mod tests {
 
     #[test]
     fn threads_change_nothing() {
-        let rois: Vec<f32> = (0u8..60)
-            .flat_map(|i| {
-                [
-                    f32::from(i % 2),
-                    f32::from(i),
-                    0.0,
-                    f32::from(i) + 20.0,
-                    50.0,
-                ]
-            })
-            .collect();
-        let inputs = [noise(&[2, 32, 30, 30], 1), tensor(&[60, 5], &rois)];
+        let inputs = [noise(&[2, 32, 30, 30], 1), many_rois()];
         check_threads(
             &text("pooled_h: 7 pooled_w: 7 spatial_scale: 0.5"),
             &inputs,

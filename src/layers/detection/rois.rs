@@ -2,6 +2,10 @@
 
 use crate::{
     error::{Error, Result},
+    kernels::{
+        cut::{self, Units},
+        map,
+    },
     layer::LayerDef,
     tensor::Shape,
 };
@@ -85,6 +89,43 @@ pub(super) fn map_dims(map: &Shape) -> Result<[usize; 4]> {
             "the feature map has shape {map}; it must be images × channels × height × width"
         ))),
     }
+}
+
+/// The gradient by a map of the extents `dims`: zeros, to which `add` adds for each region and each channel of its image,
+/// told by their numbers, in the channel's plane. A region touches about so many `bytes` of a plane.
+pub(super) fn scatter(
+    rois: &[Roi],
+    [images, channels, height, width]: [usize; 4],
+    bytes: usize,
+    dx: &mut [f32],
+    add: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    map::fill(dx, 0.0);
+    let plane = height * width;
+    if plane == 0 {
+        return;
+    }
+    let bytes = 4 * plane + bytes * rois.len() / images.max(1);
+    cut::each(Units(dx, plane), images * channels, bytes, |first, dx| {
+        for (unit, dx) in (first..).zip(dx.0.chunks_exact_mut(plane)) {
+            let (image, channel) = (unit / channels, unit % channels);
+            let all = rois.iter().enumerate();
+            for (r, _) in all.filter(|(_, roi)| roi.image == image) {
+                add(r, channel, dx);
+            }
+        }
+    });
+}
+
+/// Sixty regions of two images, enough to keep several threads busy.
+#[cfg(test)]
+pub(super) fn many_rois() -> crate::tensor::Tensor {
+    let row = |i: u8| {
+        let at = f32::from(i);
+        [f32::from(i % 2), at, 0.0, at + 20.0, 50.0]
+    };
+    let rows: Vec<f32> = (0..60).flat_map(row).collect();
+    crate::layer::testing::tensor(&[60, 5], &rows)
 }
 
 /// From and to of the cells from `from` to `to`, as far as they are among `extent`.
