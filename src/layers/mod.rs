@@ -10,6 +10,7 @@ mod normalization;
 mod normalize;
 mod python;
 mod recurrent;
+mod rows;
 mod utility;
 mod vision;
 mod yolo;

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    super::rows::Rows,
     boxes::BBox,
     original::{self, Original, Resize},
     truth::{self, Truth, check_rows},
@@ -32,8 +33,7 @@ pub(super) const TYPE: LayerType = LayerType::new("DetectionEvaluate", |def| {
 .role(Role::Metric);
 
 const OWNER: &str = "detection_evaluate_param";
-/// Values of a row of the top, and of the detections.
-const ROW: usize = 5;
+/// Values of a row of the detections.
 const FOUND: usize = 7;
 
 struct DetectionEvaluate {
@@ -45,9 +45,7 @@ struct DetectionEvaluate {
     resize: Resize,
     /// Which of the originals comes next.
     next: usize,
-    rows: Vec<[f32; ROW]>,
-    /// How many rows the top was last said to have.
-    told: usize,
+    rows: Rows<5>,
 }
 
 impl DetectionEvaluate {
@@ -84,8 +82,7 @@ impl DetectionEvaluate {
             originals,
             resize: Resize::new(def, OWNER, param.resize_param.as_ref())?,
             next: 0,
-            rows: Vec::new(),
-            told: 0,
+            rows: Rows::new(),
         })
     }
 
@@ -102,6 +99,7 @@ impl DetectionEvaluate {
         for class in (0..self.classes).filter(|&class| class != self.background) {
             let count = counts.get(&(class as usize)).copied().unwrap_or(0);
             self.rows
+                .all
                 .push([-1.0, class as f32, count as f32, -1.0, -1.0]);
         }
     }
@@ -110,7 +108,7 @@ impl DetectionEvaluate {
     fn judge(&mut self, image: f32, class: f32, mut found: Vec<(f32, BBox)>, truths: &[&Truth]) {
         if truths.is_empty() {
             let wrong = |(score, _)| [image, class, score, 0.0, 1.0];
-            self.rows.extend(found.into_iter().map(wrong));
+            self.rows.all.extend(found.into_iter().map(wrong));
             return;
         }
         let original = self.originals.get(self.next);
@@ -143,7 +141,7 @@ impl DetectionEvaluate {
             };
             rows.push([image, class, score, right, wrong]);
         }
-        self.rows.append(&mut rows);
+        self.rows.all.append(&mut rows);
     }
 }
 
@@ -152,8 +150,8 @@ impl Layer for DetectionEvaluate {
         check_rows(&bottoms[0], FOUND, "the detections")?;
         check_rows(&bottoms[1], truth::ROW, "the annotations")?;
         let classes = self.classes - u32::from(self.background < self.classes);
-        self.told = (classes as usize).saturating_add(bottoms[0].count() / FOUND);
-        Ok(vec![Shape::checked(&[1, 1, self.told, ROW])?])
+        self.rows
+            .plan((classes as usize).saturating_add(bottoms[0].count() / FOUND))
     }
 
     fn traits(&self) -> Traits {
@@ -187,7 +185,7 @@ impl Layer for DetectionEvaluate {
         for truth in &truths {
             found.entry(truth.image as i64).or_default();
         }
-        self.rows.clear();
+        self.rows.all.clear();
         self.count_truths(&truths);
         for (image, classes) in found {
             for (class, found) in classes.into_iter().filter(|&(class, _)| class != -1) {
@@ -200,17 +198,11 @@ impl Layer for DetectionEvaluate {
                 self.next = 0;
             }
         }
-        let rows = self.rows.len();
-        if rows == self.told {
-            return Ok(None);
-        }
-        let shape = Shape::checked(&[1, 1, rows, ROW])?;
-        self.told = rows;
-        Ok(Some(vec![shape]))
+        self.rows.tell()
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        io.tops[0].data.copy_from_slice(self.rows.as_flattened());
+        self.rows.write(io.tops[0].data);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 use rayon::prelude::*;
 
 use super::{
+    super::rows::Found,
     boxes::{BBox, Coder, Priors},
     layout::Layout,
     nms::Nms,
@@ -32,9 +33,6 @@ pub(super) const TYPE: LayerType = LayerType::new("DetectionOutput", |def| {
 /// Up to so many scores a second thread costs more than it brings.
 const SERIAL: usize = 1 << 12;
 
-/// Values of a row of the top.
-const ROW: usize = 7;
-
 struct DetectionOutput {
     classes: usize,
     shared: bool,
@@ -45,9 +43,7 @@ struct DetectionOutput {
     confidence: f32,
     saver: Option<Saver>,
     layout: Layout,
-    found: Vec<[f32; ROW]>,
-    /// How many rows the top was last said to have.
-    told: usize,
+    found: Found,
 }
 
 impl DetectionOutput {
@@ -80,8 +76,7 @@ impl DetectionOutput {
                 None => None,
             },
             layout: Layout::default(),
-            found: Vec::new(),
-            told: 0,
+            found: Found::new(),
         })
     }
 
@@ -127,7 +122,7 @@ impl DetectionOutput {
         } else {
             (0..jobs).into_par_iter().map(search).collect()
         };
-        let mut rows = std::mem::take(&mut self.found);
+        let mut rows = std::mem::take(&mut self.found.all);
         rows.clear();
         for (image, found) in found.chunks(classes.max(1)).enumerate() {
             let first = rows.len();
@@ -144,7 +139,7 @@ impl DetectionOutput {
                 rows[first..].sort_by(|a, b| a[1].total_cmp(&b[1]));
             }
         }
-        self.found = rows;
+        self.found.all = rows;
         Ok(())
     }
 }
@@ -155,8 +150,7 @@ impl Layer for DetectionOutput {
             return Err(Error::shape("three bottoms are needed"));
         };
         self.layout = Layout::new([offsets, scores, priors], self.classes, self.shared)?;
-        self.told = 1;
-        Ok(vec![Shape::new(&[1, 1, 1, ROW])])
+        self.found.plan(1)
     }
 
     fn traits(&self) -> Traits {
@@ -169,23 +163,14 @@ impl Layer for DetectionOutput {
     fn incoming_shapes(&mut self, bottoms: &[View<'_>]) -> Result<Option<Vec<Shape>>> {
         self.detect(bottoms)?;
         if let Some(saver) = &mut self.saver {
-            saver.add(&self.found, self.layout.images)?;
+            saver.add(&self.found.all, self.layout.images)?;
         }
-        if self.found.is_empty() {
-            let nothing = |image| [image as f32, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0];
-            self.found.extend((0..self.layout.images).map(nothing));
-        }
-        let rows = self.found.len();
-        if rows == self.told {
-            return Ok(None);
-        }
-        let shape = Shape::checked(&[1, 1, rows, ROW])?;
-        self.told = rows;
-        Ok(Some(vec![shape]))
+        self.found.or_nothing(self.layout.images);
+        self.found.tell()
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
-        io.tops[0].data.copy_from_slice(self.found.as_flattened());
+        self.found.write(io.tops[0].data);
         Ok(())
     }
 }

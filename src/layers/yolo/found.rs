@@ -2,11 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::rect::Rect;
+use super::{super::rows, rect::Rect};
 use crate::{error::Result, tensor::Shape};
-
-/// Values of a row: image, label, score, xmin, ymin, xmax, ymax.
-const ROW: usize = 7;
 
 /// A box that a net tells.
 #[derive(Clone, Copy, Debug)]
@@ -21,24 +18,23 @@ pub(super) struct Candidate {
 pub(super) struct Found {
     /// A box goes where it overlaps a better one by so much, whatever the classes of the two.
     threshold: f64,
-    rows: Vec<[f32; ROW]>,
-    /// How many rows the top was last said to have.
-    told: usize,
+    rows: rows::Found,
 }
 
 impl Found {
     pub(super) fn new(threshold: f64) -> Self {
         Self {
             threshold,
-            rows: Vec::new(),
-            told: 0,
+            rows: rows::Found::new(),
         }
     }
 
     /// The shape of the top before anything is known.
-    pub(super) fn reshape(&mut self) -> Vec<Shape> {
-        self.told = 1;
-        vec![Shape::new(&[1, 1, 1, ROW])]
+    ///
+    /// # Errors
+    /// As [`rows::Rows::plan`].
+    pub(super) fn reshape(&mut self) -> Result<Vec<Shape>> {
+        self.rows.plan(1)
     }
 
     /// Those that stay, best first; of equal ones the earlier comes first.
@@ -54,20 +50,24 @@ impl Found {
         kept
     }
 
+    /// What stays of the candidates of each image.
+    pub(super) fn keep(
+        &self,
+        images: usize,
+        candidates: impl Fn(usize) -> Vec<Candidate> + Sync,
+    ) -> Vec<Vec<Candidate>> {
+        let run = |image| self.suppress(candidates(image));
+        (0..images).into_par_iter().map(run).collect()
+    }
+
     /// Takes what each image has; the shape of the top where it is another than last told.
     ///
     /// # Errors
     /// `Shape` where there is too much for a blob.
-    pub(super) fn gather(
-        &mut self,
-        images: usize,
-        candidates: impl Fn(usize) -> Vec<Candidate> + Sync,
-    ) -> Result<Option<Vec<Shape>>> {
-        let run = |image| self.suppress(candidates(image));
-        let kept: Vec<_> = (0..images).into_par_iter().map(run).collect();
-        self.rows.clear();
+    pub(super) fn tell(&mut self, kept: &[Vec<Candidate>]) -> Result<Option<Vec<Shape>>> {
+        self.rows.all.clear();
         for (image, kept) in kept.iter().enumerate() {
-            self.rows.extend(kept.iter().map(|found| {
+            self.rows.all.extend(kept.iter().map(|found| {
                 let [(x0, x1), (y0, y1)] = found.rect.spans();
                 let [x0, y0, x1, y1] = [x0, y0, x1, y1].map(|at| at as f32);
                 [
@@ -81,22 +81,13 @@ impl Found {
                 ]
             }));
         }
-        if self.rows.is_empty() {
-            let nothing = |image| [image as f32, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0];
-            self.rows.extend((0..images).map(nothing));
-        }
-        let rows = self.rows.len();
-        if rows == self.told {
-            return Ok(None);
-        }
-        let shape = Shape::checked(&[1, 1, rows, ROW])?;
-        self.told = rows;
-        Ok(Some(vec![shape]))
+        self.rows.or_nothing(kept.len());
+        self.rows.tell()
     }
 
     /// Writes the rows.
     pub(super) fn write(&self, top: &mut [f32]) {
-        top.copy_from_slice(self.rows.as_flattened());
+        self.rows.write(top);
     }
 }
 
@@ -125,18 +116,20 @@ mod tests {
             at(0.5, 0.5, 1),
         ];
         let mut found = Found::new(0.5);
-        found.reshape();
-        let shapes = found.gather(
+        found.reshape().unwrap();
+        let kept = found.keep(
             2,
             |image| if image == 1 { all.to_vec() } else { Vec::new() },
         );
+        let shapes = found.tell(&kept);
         assert_eq!(shapes.unwrap().unwrap()[0].dims(), [1, 1, 3, 7]);
         let mut top = [0.0; 21];
         found.write(&mut top);
         let scores: Vec<_> = top.chunks(7).map(|r| (r[0], r[1], r[2])).collect();
         assert_eq!(scores, [(1.0, 2.0, 0.9), (1.0, 3.0, 0.5), (1.0, 2.0, 0.5)]);
         assert!((top[3] - 0.1).abs() < 1e-6 && (top[6] - 0.75).abs() < 1e-6);
-        assert!(found.gather(3, |_| Vec::new()).unwrap().is_none());
-        assert_eq!(found.rows[2], [2.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]);
+        let nothing = found.keep(3, |_| Vec::new());
+        assert!(found.tell(&nothing).unwrap().is_none());
+        assert_eq!(found.rows.all[2], [2.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]);
     }
 }

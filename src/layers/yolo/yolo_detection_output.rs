@@ -137,7 +137,7 @@ impl Layer for YoloDetectionOutput {
             .iter()
             .map(|bottom| grid.square(bottom, fields))
             .collect::<Result<_>>()?;
-        Ok(self.found.reshape())
+        self.found.reshape()
     }
 
     fn traits(&self) -> Traits {
@@ -148,8 +148,7 @@ impl Layer for YoloDetectionOutput {
     }
 
     fn incoming_shapes(&mut self, bottoms: &[View<'_>]) -> Result<Option<Vec<Shape>>> {
-        let mut found = std::mem::replace(&mut self.found, Found::new(0.0));
-        let shapes = found.gather(self.images, |image| {
+        let kept = self.found.keep(self.images, |image| {
             let mut all = Vec::new();
             for (bottom, grid) in bottoms.iter().zip(&self.grids) {
                 let item = grid.item();
@@ -157,8 +156,7 @@ impl Layer for YoloDetectionOutput {
             }
             all
         });
-        self.found = found;
-        shapes
+        self.found.tell(&kept)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {

@@ -165,7 +165,7 @@ impl Layer for Yolov3DetectionOutput {
         for (source, bottom) in self.grids.iter_mut().zip(bottoms) {
             source.grid = source.grid.sized(bottom, fields)?;
         }
-        Ok(self.found.reshape())
+        self.found.reshape()
     }
 
     fn traits(&self) -> Traits {
@@ -176,8 +176,7 @@ impl Layer for Yolov3DetectionOutput {
     }
 
     fn incoming_shapes(&mut self, bottoms: &[View<'_>]) -> Result<Option<Vec<Shape>>> {
-        let mut found = std::mem::replace(&mut self.found, Found::new(0.0));
-        let shapes = found.gather(self.images, |image| {
+        let kept = self.found.keep(self.images, |image| {
             let mut all = Vec::new();
             for (bottom, source) in bottoms.iter().zip(&self.grids) {
                 let item = source.grid.item();
@@ -185,8 +184,7 @@ impl Layer for Yolov3DetectionOutput {
             }
             all
         });
-        self.found = found;
-        shapes
+        self.found.tell(&kept)
     }
 
     fn forward(&mut self, io: &mut Forward<'_, '_>) -> Result<()> {
