@@ -106,17 +106,22 @@
 //! # Ok::<(), cortado::Error>(())
 //! ```
 
+pub mod check;
 pub mod cli;
+pub mod dashboard;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod feed;
 pub mod filler;
 pub mod graph;
+pub mod journal;
 pub mod kernels;
 pub mod layer;
 pub mod layers;
 pub mod load;
 pub mod memory;
+pub mod metrics;
 pub mod model_io;
 pub mod nearest;
 pub mod net;
@@ -131,6 +136,7 @@ pub mod tensor;
 pub mod text;
 pub mod threads;
 pub mod upgrade;
+pub mod watch;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use events::{Event, Observer, Silent};

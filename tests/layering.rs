@@ -16,7 +16,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("memory", &["error"]),
     ("tensor", &["error"]),
     ("params", &["tensor"]),
-    ("events", &["tensor", "schema"]),
+    ("metrics", &["error"]),
+    // Metrics: what a test or a look at the layers found is told as it stands.
+    ("events", &["tensor", "schema", "metrics"]),
     ("text", &["schema", "nearest", "number", "error"]),
     ("upgrade", &["schema", "error"]),
     ("load", &["text", "upgrade", "schema", "events", "error"]),
@@ -74,6 +76,45 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "report",
         &["net", "graph", "params", "tensor", "events", "error"],
+    ),
+    (
+        "watch",
+        // Solver: what looks on is called by it. Layers and feed: whose scores, and which records.
+        &[
+            "solver", "net", "graph", "layer", "layers", "feed", "kernels", "params", "metrics",
+            "report", "schema", "tensor", "events", "error",
+        ],
+    ),
+    (
+        "check",
+        // A rule may build the net, run a batch of it, and look for the files that it names.
+        &[
+            "text", "load", "upgrade", "graph", "net", "layer", "layers", "filler", "feed",
+            "model_io", "schema", "params", "report", "metrics", "events", "tensor", "nearest",
+            "number", "error",
+        ],
+    ),
+    (
+        "doctor",
+        // It trains for a while, with everything looking on.
+        &[
+            "check", "watch", "solver", "load", "graph", "net", "layer", "layers", "feed",
+            "model_io", "schema", "params", "report", "metrics", "events", "tensor", "number",
+            "rng", "error",
+        ],
+    ),
+    (
+        "journal",
+        &[
+            "events", "metrics", "model_io", "schema", "tensor", "number", "error",
+        ],
+    ),
+    (
+        "dashboard",
+        &[
+            "journal", "metrics", "report", "load", "graph", "feed", "schema", "tensor", "events",
+            "rng", "error",
+        ],
     ),
 ];
 

@@ -3,5 +3,4 @@
 pub mod compare;
 pub mod heatmap;
 mod lettering;
-pub mod metrics;
 pub mod palette;

@@ -10,10 +10,10 @@ use crate::{
     error::{Error, Result},
     events::Silent,
     load::{self, LoadOptions},
+    metrics::{ChannelStats, ConfusionMatrix, argmax},
     model_io::caffemodel,
     net::{Keep, Net, NetOptions},
     params::Params,
-    report::metrics::{ChannelStats, ConfusionMatrix, argmax},
     tensor::{Tensor, View},
 };
 

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::quickstart::faces,
-        report::metrics::{ChannelStats, ConfusionMatrix},
+        metrics::{ChannelStats, ConfusionMatrix},
     };
 
     #[test]

@@ -208,7 +208,7 @@ fn comparison(first: &Report, last: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::metrics::{ChannelStats, ConfusionMatrix};
+    use crate::metrics::{ChannelStats, ConfusionMatrix};
 
     /// 1000 cells, 940 of them ground, 15 of each region, of which `hits` are found. Scores: one plane a class.
     fn report(title: &'static str, hits: usize, scores: [[f32; 4]; 5]) -> Report {

@@ -1,0 +1,1 @@
+//! The record of a run: one JSON object a line, written while it goes on and read back later.

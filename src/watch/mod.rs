@@ -1,0 +1,1 @@
+//! What looks at a net while it works, and fills the figures of [`crate::metrics`].
