@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::{
+    metrics::{Head, Worst, vitals::LayerVitals},
     schema::{NetParameter, SolverParameter},
     tensor::Shape,
 };
@@ -231,11 +232,141 @@ pub enum Event<'a> {
         /// Before `max_iter`.
         early: bool,
     },
+    /// How the scores of a test met their labels.
+    Metrics {
+        /// The iteration of the test.
+        iteration: u64,
+        /// Index of the test net.
+        net: usize,
+        /// One for each blob of scores that has labels.
+        heads: &'a [Head],
+    },
+    /// The average precisions of a detector, after a test.
+    Precision {
+        /// The iteration of the test.
+        iteration: u64,
+        /// Index of the test net.
+        net: usize,
+        /// The blob of detections.
+        blob: &'a str,
+        /// The mean over the classes.
+        mean: f64,
+        /// Each class with its average precision.
+        classes: &'a [(i32, f64)],
+    },
+    /// How layers look.
+    Vitals {
+        /// The iteration whose gradients and update are meant.
+        iteration: u64,
+        /// In the order in which they run.
+        layers: &'a [LayerVitals],
+    },
+    /// A picture of a blob on a sample that stays the same over the run.
+    Picture {
+        /// The iteration.
+        iteration: u64,
+        /// What it shows.
+        role: Role,
+        /// Whose values they are.
+        blob: &'a str,
+        /// Which of the samples that are looked at.
+        sample: usize,
+        /// The sample's key in its database, or its running number.
+        key: &'a str,
+        /// The channel, where it shows one.
+        channel: Option<usize>,
+        /// What to write under it.
+        caption: &'a str,
+        /// The smallest and the largest value; `None` where it shows no values.
+        range: Option<[f32; 2]>,
+        /// The picture.
+        png: &'a [u8],
+    },
+    /// The samples that a test did worst on, the worst first.
+    Worst {
+        /// The iteration of the test.
+        iteration: u64,
+        /// Index of the test net.
+        net: usize,
+        /// The samples.
+        samples: &'a [Worst],
+    },
+    /// Something that is wrong, or may be.
+    Finding {
+        /// How bad it is.
+        severity: Severity,
+        /// The code that `explain` takes; empty where there is none.
+        code: &'a str,
+        /// What it is.
+        message: &'a str,
+        /// Where it is: `net.prototxt:31:3`; empty where it has no place.
+        place: &'a str,
+        /// The way out.
+        help: &'a str,
+        /// The iteration where it showed, in a run.
+        iteration: Option<u64>,
+    },
+    /// What is wrong in the end, in order of weight.
+    Verdict {
+        /// Whether anything is.
+        ill: bool,
+        /// What was found.
+        lines: &'a [String],
+        /// What to type or to change.
+        todo: &'a [String],
+    },
     /// A line of `debug_info`.
     Debug {
         /// The line, in Caffe's words.
         line: &'a str,
     },
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Most likely not what was meant.
+    Warning,
+    /// It cannot learn, or cannot run, like this.
+    Error,
+}
+
+impl Severity {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What an [`Event::Picture`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A channel of a blob.
+    Map,
+    /// What the net is given.
+    Input,
+    /// What the labels say.
+    Truth,
+    /// What the net says.
+    Answer,
+}
+
+impl Role {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::Input => "input",
+            Self::Truth => "truth",
+            Self::Answer => "answer",
+        }
+    }
 }
 
 /// A top of a layer, for [`Event::Layer`].

@@ -250,7 +250,15 @@ impl<W: Write> Observer for Glog<W> {
                 );
                 self.info("sgd_solver.cpp:99", &text);
             }
-            Event::Step { .. } | Event::TestStep { .. } => {}
+            Event::Step { .. }
+            | Event::TestStep { .. }
+            | Event::Metrics { .. }
+            | Event::Precision { .. }
+            | Event::Vitals { .. }
+            | Event::Picture { .. }
+            | Event::Worst { .. }
+            | Event::Finding { .. }
+            | Event::Verdict { .. } => {}
             Event::Testing { iteration, net } => self.info(
                 "solver.cpp:347",
                 &format!("Iteration {iteration}, Testing net (#{net})"),

@@ -28,7 +28,14 @@ impl Net {
         self.compute(params)
     }
 
-    /// [`Net::forward`] on the records that are already there.
+    /// [`Net::forward`] on the records that are already there: data layers are not asked again.
+    ///
+    /// # Errors
+    /// Of the first layer that fails, with its place.
+    pub fn forward_again(&mut self, params: &mut Params) -> Result<f32> {
+        self.compute(params)
+    }
+
     fn compute(&mut self, params: &mut Params) -> Result<f32> {
         self.prepack(params)?;
         for i in 0..self.plan.backward_from {

@@ -1,7 +1,7 @@
 //! Tests: means of the outputs of a test net over `test_iter` passes, or their mean average precisions.
 
 use super::{
-    Action, Solver,
+    Action, Look, Solver, Watch,
     best::Measured,
     precision::{Evaluation, Tally},
     snapshot::Position,
@@ -67,6 +67,26 @@ impl Solver {
         Ok(false)
     }
 
+    /// Shows a test net to everybody who looks on.
+    fn show_test(
+        &mut self,
+        (test, pass): (usize, u64),
+        observer: &mut dyn Observer,
+        to: impl Fn(&mut dyn Watch, &mut Look<'_>, &mut dyn Observer) -> Result<()>,
+    ) -> Result<()> {
+        let mut look = Look {
+            iteration: self.iteration,
+            net: &self.test_nets[test],
+            params: &mut self.params,
+            test: Some(test),
+            pass,
+        };
+        for watcher in &mut self.watchers {
+            to(watcher.as_mut(), &mut look, observer)?;
+        }
+        Ok(())
+    }
+
     /// `None` where it was stopped.
     fn test_one(
         &mut self,
@@ -87,6 +107,7 @@ impl Solver {
         for pass in 0..passes {
             match control() {
                 Action::Continue => {}
+                Action::Rate(rate) => self.schedule.want(rate),
                 Action::Snapshot => self.try_snapshot(observer),
                 Action::Stop => return Ok(None),
             }
@@ -117,6 +138,9 @@ impl Solver {
                     tally.add(blob, view)?;
                 }
             }
+            self.show_test((index, pass), observer, |watcher, look, observer| {
+                watcher.test_pass(look, observer)
+            })?;
             observer.on(&Event::TestStep {
                 done: pass + 1,
                 of: passes,
@@ -154,6 +178,9 @@ impl Solver {
             means.push((blob.to_owned(), value));
             measured.push(loss_weight);
         }
+        self.show_test((index, passes), observer, |watcher, look, observer| {
+            watcher.test_done(look, observer)
+        })?;
         if index == 0 {
             let outputs: Vec<Measured<'_>> = means
                 .iter()

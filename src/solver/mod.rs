@@ -12,6 +12,7 @@ mod snapshot;
 mod sources;
 mod step;
 mod update;
+mod watch;
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,7 @@ use std::{
 
 pub use best::BestOptions;
 pub use update::{RULES, Rule, Tick, UpdateRule};
+pub use watch::{Look, Watch};
 
 use crate::{
     error::{Error, Result},
@@ -29,7 +31,7 @@ use crate::{
     model_io::caffemodel::{LoadReport, Weights},
     net::{Keep, Level, Net, NetOptions},
     params::Params,
-    schema::{Phase, SolverParameter},
+    schema::{NetParameter, Phase, SolverParameter},
 };
 use schedule::Schedule;
 use sources::under;
@@ -54,16 +56,21 @@ pub struct SolverOptions {
     pub resume: Option<PathBuf>,
     /// What to keep and when to stop, by the tests.
     pub best: BestOptions,
+    /// Tells the blobs that stay readable in a test net besides those of `keep`, from its message.
+    pub wanted: Option<fn(&NetParameter) -> Vec<String>>,
 }
 
 /// What the caller wants after an iteration, or a pass of a test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Action {
     /// Go on.
     #[default]
     Continue,
     /// Save a snapshot and go on.
     Snapshot,
+    /// Go on at this rate: from here on the policy's is multiplied by what makes it this one now. The state of the run
+    /// keeps it. Ignored where it is not a number, 0 or above, or where the policy's rate is 0.
+    Rate(f32),
     /// Stop; [`Solver::solve`] saves a snapshot first, unless `snapshot_after_train` is off.
     Stop,
 }
@@ -105,6 +112,7 @@ pub struct Solver {
     grads_are_zero: bool,
     /// Numbers of the solver's message, checked.
     every: Every,
+    watchers: Vec<Box<dyn Watch>>,
 }
 
 /// Intervals and counts; 0 means never.
@@ -213,6 +221,7 @@ impl Solver {
             unsaved: None,
             grads_are_zero: false,
             every,
+            watchers: Vec::new(),
             param,
             options,
         };
@@ -240,6 +249,11 @@ impl Solver {
     /// The seed in force.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// Lets somebody look on from now on; in the order in which they came.
+    pub fn watch(&mut self, watcher: Box<dyn Watch>) {
+        self.watchers.push(watcher);
     }
 
     /// Copies the weights of a file into the nets, by layer name.
@@ -353,11 +367,15 @@ impl Nets {
             });
             let over = param.test_state.get(index);
             let file = source.load(options, Phase::Test, over, observer)?;
+            let wanted = options
+                .wanted
+                .map_or_else(Vec::new, |wanted| wanted(&file.net));
             let mut test_net = Net::new(
                 &file.net,
                 &mut params,
                 &NetOptions {
                     share: Some(&net),
+                    wanted: &wanted,
                     locate: Some(&|layer, field| file.place(layer, field)),
                     ..common.clone()
                 },

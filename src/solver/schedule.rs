@@ -59,6 +59,10 @@ pub(super) struct Schedule {
     least: f32,
     /// What has happened so far; kept in state files.
     pub(super) standing: Standing,
+    /// What the policy's rate is multiplied by, once somebody changed it; kept in state files.
+    pub(super) factor: Option<f32>,
+    /// What the policy said last.
+    last: f32,
 }
 
 impl Schedule {
@@ -136,12 +140,27 @@ impl Schedule {
             warm_up: warm_up(param)?,
             least: param.min_lr(),
             standing: Standing::default(),
+            factor: None,
+            last: param.base_lr(),
         })
     }
 
     /// The rate of an iteration whose smoothed loss is this, and, where a remembered step was taken, the name of the
     /// policy as logs have it. To be asked once an iteration, in order.
     pub(super) fn rate(&mut self, iteration: u64, loss: f32) -> (f32, Option<&'static str>) {
+        let (rate, stepped) = self.by_policy(iteration, loss);
+        self.last = rate;
+        (self.factor.map_or(rate, |factor| rate * factor), stepped)
+    }
+
+    /// Changes the rate from the next iteration on; the policy goes on from there.
+    pub(super) fn want(&mut self, rate: f32) {
+        if rate.is_finite() && rate >= 0.0 && self.last > 0.0 {
+            self.factor = Some(rate / self.last);
+        }
+    }
+
+    fn by_policy(&mut self, iteration: u64, loss: f32) -> (f32, Option<&'static str>) {
         if let Some(warm_up) = self.warm_up.filter(|w| iteration < w.iterations) {
             let part = iteration as f32 / warm_up.iterations as f32;
             let part = if warm_up.square { part * part } else { part };
@@ -302,6 +321,17 @@ mod tests {
             stageiter: vec![5, 9],
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_rate_that_somebody_sets_goes_on_by_the_policy() {
+        let mut schedule = Schedule::new(&solver("multistep")).unwrap();
+        assert_eq!(schedule.rate(0, 0.0).0, 0.1);
+        schedule.want(0.025);
+        schedule.want(f32::NAN);
+        schedule.want(-1.0);
+        assert!((schedule.rate(1, 0.0).0 - 0.025).abs() < 1e-9);
+        assert!((schedule.rate(3, 0.0).0 - 0.0125).abs() < 1e-9);
     }
 
     #[test]

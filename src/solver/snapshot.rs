@@ -184,6 +184,7 @@ impl Solver {
             cursors,
             solver_type: Some(self.updater.name.to_owned()),
             test_passes: tests.iter().map(|p| p.passes).collect(),
+            rate_factor: self.schedule.factor,
             ..Resume::default()
         };
         if let Some(best) = self.best {
@@ -293,6 +294,7 @@ impl Solver {
     /// Puts nets and losses where `resume` says; what it does not mention starts from the beginning.
     fn go_on(&mut self, resume: &Resume, observer: &mut dyn Observer) -> Result<()> {
         self.best = Best::of(resume);
+        self.schedule.factor = resume.rate_factor;
         self.losses = resume.losses.iter().copied().collect();
         while self.losses.len() > self.every.average_loss {
             self.losses.pop_front();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Outcome, Solver, due};
+use super::{Action, Look, Outcome, Solver, Watch, due};
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer},
@@ -118,14 +118,28 @@ impl Solver {
             if self.param.debug_info() {
                 self.net.set_debug(display);
             }
+            let iteration = self.iteration;
+            if !self.watchers.is_empty() {
+                let timed = self.watchers.iter().any(|w| w.wants_times(iteration));
+                self.net.profile(timed);
+            }
             let loss = self.forward_backward(observer)?;
             self.note_loss(loss);
             if display {
                 self.display(&mut clock, observer);
             }
+            self.show(iteration, observer, |watcher, look, observer| {
+                watcher.gradients(look, observer)
+            })?;
             self.update(display, observer);
+            self.show(iteration, observer, |watcher, look, observer| {
+                watcher.updated(look, observer)
+            })?;
 
             let wish = control();
+            if let Action::Rate(rate) = wish {
+                self.schedule.want(rate);
+            }
             if due(self.every.snapshot, self.iteration) || wish == Action::Snapshot {
                 self.try_snapshot(observer);
             }
@@ -152,6 +166,26 @@ impl Solver {
             sum += loss;
         }
         Ok(sum / passes as f32)
+    }
+
+    /// Shows the train net to everybody who looks on.
+    fn show(
+        &mut self,
+        iteration: u64,
+        observer: &mut dyn Observer,
+        to: impl Fn(&mut dyn Watch, &mut Look<'_>, &mut dyn Observer) -> Result<()>,
+    ) -> Result<()> {
+        let mut look = Look {
+            iteration,
+            net: &self.net,
+            params: &mut self.params,
+            test: None,
+            pass: 0,
+        };
+        for watcher in &mut self.watchers {
+            to(watcher.as_mut(), &mut look, observer)?;
+        }
+        Ok(())
     }
 
     fn tell_debug(&mut self, observer: &mut dyn Observer) {

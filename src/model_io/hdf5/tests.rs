@@ -172,7 +172,7 @@ fn what_is_written_is_read() {
         let dataset = |name| file.dataset(name).unwrap().unwrap();
         assert_eq!(dataset("text").text().unwrap(), "ä text");
         assert_eq!(dataset("bytes").raw().unwrap(), [1, 2, 255]);
-        assert_eq!(dataset("nothing").raw().unwrap(), []);
+        assert!(dataset("nothing").raw().unwrap().is_empty());
         let Some(Object::Group(empty)) = file.find("empty").unwrap() else {
             panic!("no group");
         };
