@@ -30,6 +30,8 @@ pub struct Flag {
     pub many: bool,
     /// Not in the help.
     pub hidden: bool,
+    /// No flag at all, but a word of the line in its place: a file, a record's key. [`Flag::many`] takes all that are left.
+    pub operand: bool,
 }
 
 impl Flag {
@@ -41,6 +43,15 @@ impl Flag {
             help,
             many: false,
             hidden: false,
+            operand: false,
+        }
+    }
+
+    /// A word that stands alone, in the order of the table.
+    pub const fn operand(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            operand: true,
+            ..Self::value(name, value, help)
         }
     }
 
@@ -52,6 +63,7 @@ impl Flag {
             help,
             many: false,
             hidden: false,
+            operand: false,
         }
     }
 
@@ -70,10 +82,18 @@ impl Flag {
     }
 
     fn arg(&self) -> Arg {
-        let arg = Arg::new(self.name)
-            .long(self.name)
-            .help(self.help)
-            .hide(self.hidden);
+        let arg = Arg::new(self.name).help(self.help).hide(self.hidden);
+        if self.operand {
+            let arg = arg
+                .value_name(self.value.unwrap_or(self.name))
+                .value_parser(clap::builder::OsStringValueParser::new());
+            return if self.many {
+                arg.num_args(1..).action(ArgAction::Append)
+            } else {
+                arg.action(ArgAction::Set)
+            };
+        }
+        let arg = arg.long(self.name);
         match self.value {
             Some(value) => {
                 let arg = arg
@@ -230,7 +250,7 @@ pub(crate) fn command_name(args: &[OsString], all: &[&Command]) -> Option<usize>
                     && all
                         .iter()
                         .flat_map(|c| flags(c))
-                        .any(|f| f.name == name && f.value.is_some());
+                        .any(|f| f.name == name && f.value.is_some() && !f.operand);
                 at += 1 + usize::from(takes);
             }
         }
@@ -244,9 +264,14 @@ pub(crate) fn command_name(args: &[OsString], all: &[&Command]) -> Option<usize>
 /// `Param` for a flag that the command does not have, or that has no value.
 pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) -> Result<Line> {
     let mut line = Line::default();
+    let mut operands = Vec::new();
     let mut args = args.iter().peekable();
     while let Some(arg) = args.next() {
         let Some((name, value)) = split(arg) else {
+            if command.flags.iter().any(|f| f.operand) {
+                operands.push(arg.clone());
+                continue;
+            }
             return Err(Error::new(
                 ErrorKind::Param,
                 format!("'{}' is no flag", arg.to_string_lossy()),
@@ -269,7 +294,7 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
             line.rest.push(plain.into());
             continue;
         }
-        let found = flags(command).find(|f| f.name == name);
+        let found = flags(command).find(|f| f.name == name && !f.operand);
         let negated = name
             .strip_prefix("no")
             .and_then(|rest| flags(command).find(|f| f.value.is_none() && f.name == rest));
@@ -321,6 +346,11 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
         }
         line.rest.push(joined);
     }
+    if !operands.is_empty() {
+        // What starts with a dash and a digit is a word too.
+        line.rest.push("--".into());
+        line.rest.extend(operands);
+    }
     Ok(line)
 }
 
@@ -328,6 +358,7 @@ fn names(command: &Command) -> Vec<String> {
     command
         .flags
         .iter()
+        .filter(|f| !f.operand)
         .map(|f| format!("--{}", f.name))
         .collect()
 }
@@ -337,13 +368,15 @@ fn unknown(name: &str, command: &Command, all: &[&Command]) -> Error {
         ErrorKind::Param,
         format!("{} has no flag --{name}", command.name),
     );
-    let known = flags(command).filter(|f| !f.hidden).map(|f| f.name);
+    let known = flags(command)
+        .filter(|f| !f.hidden && !f.operand)
+        .map(|f| f.name);
     if let Some(near) = nearest(name, known) {
         return error.help(format!("did you mean --{near}?"));
     }
     let others: Vec<&str> = all
         .iter()
-        .filter(|c| c.flags.iter().any(|f| f.name == name))
+        .filter(|c| c.flags.iter().any(|f| f.name == name && !f.operand))
         .map(|c| c.name)
         .collect();
     if others.is_empty() {
@@ -420,6 +453,12 @@ impl Args {
             .collect()
     }
 
+    /// Every word of an operand that takes all that are left, as paths.
+    pub fn all_paths(&self, name: &str) -> Vec<PathBuf> {
+        let values = self.matches.try_get_many::<OsString>(name).ok().flatten();
+        values.into_iter().flatten().map(PathBuf::from).collect()
+    }
+
     /// A value cut at commas, as paths.
     pub fn paths(&self, name: &str) -> Vec<PathBuf> {
         self.list(name).into_iter().map(PathBuf::from).collect()
@@ -474,6 +513,17 @@ impl Args {
                 ))
             }
         }
+    }
+
+    /// A word of the line that has to be there; `what` names it: "a database".
+    ///
+    /// # Errors
+    /// `Param` with an example where it was not given.
+    pub fn operand(&self, name: &str, what: &str, example: &str) -> Result<PathBuf> {
+        self.path(name).ok_or_else(|| {
+            Error::new(ErrorKind::Param, format!("{} needs {what}", self.command))
+                .help(format!("for example: {} {example}", self.program))
+        })
     }
 
     /// A path that has to be there; `what` names it: "a solver definition".
@@ -532,6 +582,30 @@ mod tests {
         ] {
             assert_eq!(normal(line), meaning, "{line}");
         }
+    }
+
+    #[test]
+    fn operands_are_what_is_no_flag() {
+        const MOVE: Command = Command {
+            flags: &[
+                Flag::operand("what", "FILE", ""),
+                Flag::operand("where", "FILES", "").many(),
+                Flag::switch("fast", ""),
+            ],
+            ..COPY
+        };
+        let line = normalise(&words("a -fast b -1 -"), &MOVE, &[&MOVE]).unwrap();
+        assert_eq!(line.rest, ["--fast", "--", "a", "b", "-1", "-"]);
+        let words = std::iter::once("move".into()).chain(line.rest);
+        let matches = clap_command(&MOVE, "cortado").try_get_matches_from(words);
+        let args = Args::new(matches.unwrap(), "move", "cortado");
+        assert_eq!(args.text("what").as_deref(), Some("a"));
+        assert_eq!(args.all("where"), ["b", "-1", "-"]);
+        assert!(normalise(&super::tests::words("-what=a"), &MOVE, &[&MOVE]).is_err());
+        let none = clap_command(&MOVE, "cortado").try_get_matches_from(["move"]);
+        let args = Args::new(none.unwrap(), "move", "cortado");
+        assert_eq!(args.text("what"), None);
+        assert!(args.all("where").is_empty());
     }
 
     #[test]
