@@ -93,9 +93,38 @@ impl Tally {
 }
 
 /// The mean over all classes; one that nothing was found of counts as 0.
-pub fn mean(classes: &[Class]) -> f32 {
+fn mean(classes: &[Class]) -> f32 {
     let sum = classes.iter().filter_map(|class| class.average);
     sum.fold(0.0, |sum, average| sum + average) / classes.len().max(1) as f32
+}
+
+/// What was found of one blob of detections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Precision {
+    /// The blob.
+    pub blob: String,
+    /// The mean over the classes.
+    pub mean: f32,
+    /// Each class that objects were counted of, in order.
+    pub classes: Vec<Class>,
+}
+
+impl Precision {
+    /// Of what was counted.
+    pub fn new(blob: &str, tally: &Tally, version: Version) -> Self {
+        let classes = tally.classes(version);
+        Self {
+            blob: blob.to_owned(),
+            mean: mean(&classes),
+            classes,
+        }
+    }
+
+    /// Class and average precision; 0 where nothing was found.
+    pub fn figures(&self) -> Vec<(i32, f64)> {
+        let of = |class: &Class| (class.class, class.average.unwrap_or(0.0).into());
+        self.classes.iter().map(of).collect()
+    }
 }
 
 /// The average precision of one class.
@@ -204,7 +233,8 @@ mod tests {
             average,
         };
         assert_eq!(classes, [of(1, 2, Some(0.5)), of(2, 3, None)]);
-        assert_eq!(mean(&classes), 0.25);
+        let all = Precision::new("eval", &tally, Version::Integral);
+        assert_eq!((all.mean, all.figures()), (0.25, vec![(1, 0.5), (2, 0.0)]));
         assert_eq!(mean(&[]), 0.0);
     }
 

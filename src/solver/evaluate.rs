@@ -3,13 +3,13 @@
 use super::{
     Action, Look, Solver, Watch,
     best::Measured,
-    precision::{self, Evaluation, Found},
+    precision::{self, Evaluation},
     snapshot::Position,
 };
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
-    metrics::precision::Tally,
+    metrics::precision::{Precision, Tally},
 };
 
 impl Solver {
@@ -152,7 +152,7 @@ impl Solver {
             observer.on(&Event::TestLoss { loss: mean(loss) });
         }
         let outputs = self.test_nets[index].output_values();
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<Precision> = Vec::new();
         let values: Vec<(&str, f32, f32)> = match evaluation {
             Evaluation::Means => outputs
                 .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)))
@@ -162,7 +162,7 @@ impl Solver {
             Evaluation::Precision(version) => {
                 let each = self.param.show_per_class_result();
                 for ((blob, ..), tally) in outputs.zip(&tallies) {
-                    found.push(Found::new(blob, tally, version, each, observer));
+                    found.push(precision::found(blob, tally, version, each, observer));
                 }
                 found.iter().map(|f| (&*f.blob, 0.0, f.mean)).collect()
             }
@@ -181,7 +181,13 @@ impl Solver {
             measured.push(loss_weight);
         }
         for found in &found {
-            found.tell(self.iteration, index, observer);
+            observer.on(&Event::Precision {
+                iteration: self.iteration,
+                net: index,
+                blob: &found.blob,
+                mean: found.mean.into(),
+                classes: &found.figures(),
+            });
         }
         self.show_test((index, passes), observer, |watcher, look, observer| {
             watcher.test_done(look, observer)

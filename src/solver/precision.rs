@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
-    metrics::precision::{Class, ROW, Tally, Version, mean},
+    metrics::precision::{Class, Precision, ROW, Tally, Version},
     number::g,
     schema::SolverParameter,
     tensor::View,
@@ -47,56 +47,28 @@ pub(super) fn add(tally: &mut Tally, blob: &str, view: View<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a test found of one output.
-pub(super) struct Found {
-    pub(super) blob: String,
-    pub(super) mean: f32,
-    classes: Vec<Class>,
-}
-
-impl Found {
-    /// Tells the classes in Caffe's words: those that nothing was found of, and with `each` the others, too.
-    pub(super) fn new(
-        blob: &str,
-        tally: &Tally,
-        version: Version,
-        each: bool,
-        observer: &mut dyn Observer,
-    ) -> Self {
-        let classes = tally.classes(version);
-        for Class { class, average, .. } in &classes {
-            match average {
-                None => observer.on(&Event::Warning(&format!(
-                    "Missing true_pos for label: {class}"
-                ))),
-                Some(average) if each => {
-                    observer.on(&Event::Note(&format!("class{class}: {}", g(*average))));
-                }
-                Some(_) => {}
+/// What a test found of one output. Tells the classes in Caffe's words: those that nothing was found of, and with
+/// `each` the others, too.
+pub(super) fn found(
+    blob: &str,
+    tally: &Tally,
+    version: Version,
+    each: bool,
+    observer: &mut dyn Observer,
+) -> Precision {
+    let found = Precision::new(blob, tally, version);
+    for Class { class, average, .. } in &found.classes {
+        match average {
+            None => observer.on(&Event::Warning(&format!(
+                "Missing true_pos for label: {class}"
+            ))),
+            Some(average) if each => {
+                observer.on(&Event::Note(&format!("class{class}: {}", g(*average))));
             }
-        }
-        Self {
-            blob: blob.to_owned(),
-            mean: mean(&classes),
-            classes,
+            Some(_) => {}
         }
     }
-
-    /// Tells [`Event::Precision`].
-    pub(super) fn tell(&self, iteration: u64, net: usize, observer: &mut dyn Observer) {
-        let classes: Vec<(i32, f64)> = self
-            .classes
-            .iter()
-            .map(|class| (class.class, class.average.unwrap_or(0.0).into()))
-            .collect();
-        observer.on(&Event::Precision {
-            iteration,
-            net,
-            blob: &self.blob,
-            mean: self.mean.into(),
-            classes: &classes,
-        });
-    }
+    found
 }
 
 #[cfg(test)]
@@ -123,13 +95,11 @@ mod tests {
         tally.add(rows.as_flattened());
         let mut told = Vec::new();
         let mut observer = |event: &Event<'_>| told.push(format!("{event:?}"));
-        let found = Found::new("eval", &tally, Version::Integral, true, &mut observer);
+        let found = found("eval", &tally, Version::Integral, true, &mut observer);
         assert_eq!(found.mean, 0.25);
-        found.tell(7, 0, &mut observer);
-        assert_eq!(told.len(), 3);
+        assert_eq!(told.len(), 2);
         assert!(told[0].contains("class1: 0.5"), "{told:?}");
         assert!(told[1].contains("Missing true_pos for label: 2"));
-        assert!(told[2].contains("mean: 0.25, classes: [(1, 0.5), (2, 0.0)]"));
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! What looks at a net while it works, and fills the figures of [`crate::metrics`].
 
+pub mod balance;
+pub mod detections;
+pub mod heads;
+pub mod scores;
 pub mod vitals;
 
+pub use detections::Detections;
+pub use scores::Scores;
 pub use vitals::Vitals;
