@@ -10,12 +10,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::figures;
 use crate::number::g;
 use crate::{
     events::{Event, Observer, TopInfo},
     tensor::Shape,
     text,
 };
+
+/// The tag of figures that Caffe does not tell.
+const FIGURES: &str = "cortado:2";
 
 /// How bad a line is; glog's first letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,13 +256,26 @@ impl<W: Write> Observer for Glog<W> {
             }
             Event::Step { .. }
             | Event::TestStep { .. }
-            | Event::Metrics { .. }
-            | Event::Precision { .. }
             | Event::Vitals { .. }
             | Event::Picture { .. }
             | Event::Worst { .. }
             | Event::Finding { .. }
             | Event::Verdict { .. } => {}
+            Event::Metrics { heads, .. } => {
+                for line in heads.iter().flat_map(figures::head) {
+                    self.info(FIGURES, &line);
+                }
+            }
+            Event::Precision {
+                blob,
+                mean,
+                classes,
+                ..
+            } => {
+                for line in figures::precision(blob, mean, classes) {
+                    self.info(FIGURES, &line);
+                }
+            }
             Event::Testing { iteration, net } => self.info(
                 "solver.cpp:347",
                 &format!("Iteration {iteration}, Testing net (#{net})"),

@@ -6,7 +6,9 @@ pub mod args;
 mod calibrate;
 pub mod command;
 mod compare;
+mod figures;
 mod glog;
+mod metrics;
 mod names;
 mod nets;
 mod progress;
@@ -18,6 +20,7 @@ mod test;
 mod time;
 mod train;
 pub mod ui;
+mod weights;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 

@@ -123,9 +123,8 @@ impl Detections {
     /// Of the DetectionEvaluate that judges, where detections or annotations make no sense.
     pub fn add(&mut self, net: &Net) -> Result<()> {
         if self.running.is_none() {
-            let nodes = net.graph().nodes.iter().filter(|n| n.origin.is_some());
             let mut running = Vec::new();
-            for found in found(nodes.map(|n| &n.def.param)) {
+            for found in found(super::heads::layers(net)) {
                 let judge = match found.judge {
                     None if self.judged_only => continue,
                     None => None,

@@ -206,10 +206,15 @@ impl Pair {
     }
 }
 
+/// The layers of a net that stands, as its message has them.
+pub fn layers(net: &Net) -> impl Iterator<Item = &LayerParameter> {
+    let nodes = net.graph().nodes.iter().filter(|n| n.origin.is_some());
+    nodes.map(|n| &n.def.param)
+}
+
 /// The pairs of a net that stands.
 pub fn of_net(net: &Net) -> Vec<Pair> {
-    let nodes = net.graph().nodes.iter().filter(|n| n.origin.is_some());
-    pairs(nodes.map(|n| &n.def.param))
+    pairs(layers(net))
 }
 
 /// The blobs that have to stay readable in the net of this message, in its state: scores and labels, detections and
@@ -227,9 +232,9 @@ pub fn wanted(net: &NetParameter) -> Vec<String> {
     blobs
 }
 
-/// The label map (a prototxt of `LabelMap`) that the net names, where it does.
-pub fn label_map(net: &NetParameter) -> Option<&str> {
-    net.layer.iter().find_map(map_of)
+/// The label map (a prototxt of `LabelMap`) that layers name, where they do.
+pub fn label_map<'a>(mut layers: impl Iterator<Item = &'a LayerParameter>) -> Option<&'a str> {
+    layers.find_map(map_of)
 }
 
 fn map_of(layer: &LayerParameter) -> Option<&str> {
