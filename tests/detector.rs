@@ -123,10 +123,13 @@ fn tests_of_detection_give_the_mean_average_precision() {
     fs::write(dir.path().join("net.prototxt"), net).unwrap();
     let solver = |more: &str| {
         let text = format!(
-            "net: 'net.prototxt' base_lr: 0.1 lr_policy: 'fixed' max_iter: 1 display: 1 test_iter: 2 test_interval: 1 snapshot_after_train: false random_seed: 1 eval_type: 'detection' {more}"
+            "net: 'net.prototxt' base_lr: 0.1 lr_policy: 'fixed' max_iter: 1 display: 1 test_iter: 2 test_interval: 1 snapshot_prefix: 'snap' random_seed: 1 eval_type: 'detection' {more}"
         );
         fs::write(dir.path().join("solver.prototxt"), text).unwrap();
-        call(dir.path(), "train --solver=solver.prototxt --log")
+        call(
+            dir.path(),
+            "train --solver=solver.prototxt --log --metrics-json=all.json",
+        )
     };
     for version in ["11point", "MaxIntegral", "Integral"] {
         let output = solver(&format!(
@@ -140,6 +143,33 @@ fn tests_of_detection_give_the_mean_average_precision() {
         );
         assert!(log.contains("class1: 1\n"), "{log}");
         assert!(log.contains("Missing true_pos for label: 2\n"), "{log}");
+        let ours = "cortado:2] detection_eval: mean average precision 0.500 over 2 classes\n";
+        assert_eq!(log.matches(ours).count(), 2, "{log}");
+        let read = |name: &str| -> serde_json::Value {
+            serde_json::from_slice(&fs::read(dir.path().join(name)).unwrap()).unwrap()
+        };
+        let right = |test: &serde_json::Value| {
+            let found = &test["detections"][0];
+            let near = |value: &serde_json::Value, want: f64| {
+                assert!((value.as_f64().unwrap() - want).abs() < 1e-6, "{test}");
+            };
+            near(&found["mean"], 0.5);
+            near(&found["average_precision"][0][1], 1.0);
+            near(&found["average_precision"][1][1], 0.0);
+        };
+        let all = read("all.json");
+        assert_eq!(all.as_array().unwrap().len(), 2);
+        all.as_array().unwrap().iter().for_each(right);
+        // The same from the command that only tests.
+        let output = call(
+            dir.path(),
+            &format!(
+                "test --model=net.prototxt --weights=snap_iter_1.caffemodel --iterations=2 --ap-version={version} --metrics-json=one.json"
+            ),
+        );
+        works(&output);
+        assert_eq!(err(&output).matches(ours).count(), 1, "{}", err(&output));
+        right(&read("one.json"));
     }
     let output = solver("ap_version: '7point'");
     assert!(!output.status.success());

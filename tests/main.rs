@@ -9,6 +9,7 @@ mod golden;
 mod hdf5;
 mod laws;
 mod layering;
+mod metrics;
 mod optimize;
 mod page;
 mod precision;

@@ -20,7 +20,7 @@ use crate::{
 /// A flag of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Its name, without dashes and with underscores.
+    /// Its name, without the dashes before it; within it the user may type dashes or underscores.
     pub name: &'static str,
     /// What its value is, in the help; `None` for a switch.
     pub value: Option<&'static str>,
@@ -79,6 +79,11 @@ impl Flag {
     pub const fn hidden(mut self) -> Self {
         self.hidden = true;
         self
+    }
+
+    /// Whether it is meant by `name`, which has underscores where the user may have typed dashes.
+    fn is(&self, name: &str) -> bool {
+        self.name.replace('-', "_") == name
     }
 
     fn arg(&self) -> Arg {
@@ -257,7 +262,7 @@ pub(crate) fn command_name(args: &[OsString], all: &[&Command]) -> Option<usize>
                     && all
                         .iter()
                         .flat_map(|c| flags(c))
-                        .any(|f| f.name == name && f.value.is_some() && !f.operand);
+                        .any(|f| f.is(&name) && f.value.is_some() && !f.operand);
                 at += 1 + usize::from(takes);
             }
         }
@@ -301,10 +306,10 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
             line.rest.push(plain.into());
             continue;
         }
-        let found = flags(command).find(|f| f.name == name && !f.operand);
+        let found = flags(command).find(|f| f.is(&name) && !f.operand);
         let negated = name
             .strip_prefix("no")
-            .and_then(|rest| flags(command).find(|f| f.value.is_none() && f.name == rest));
+            .and_then(|rest| flags(command).find(|f| f.value.is_none() && f.is(rest)));
         let flag = match (found, negated) {
             (Some(flag), _) => flag,
             (None, Some(flag)) => {
@@ -383,7 +388,7 @@ fn unknown(name: &str, command: &Command, all: &[&Command]) -> Error {
     }
     let others: Vec<&str> = all
         .iter()
-        .filter(|c| c.flags.iter().any(|f| f.name == name && !f.operand))
+        .filter(|c| c.flags.iter().any(|f| f.is(name) && !f.operand))
         .map(|c| c.name)
         .collect();
     if others.is_empty() {
@@ -558,6 +563,7 @@ mod tests {
             Flag::value("from", "FILE", ""),
             Flag::value("max_size", "N", ""),
             Flag::switch("fast", ""),
+            Flag::switch("as-is", ""),
         ],
         examples: "",
         run: |_, _| Ok(Status::Done),
@@ -583,6 +589,8 @@ mod tests {
             ("-from -1", "--from=-1"),
             ("-from=", "--from="),
             ("-max-size 3 -fast", "--max_size=3 --fast"),
+            ("--as-is -as_is", "--as-is --as-is"),
+            ("-noas-is", "--as-is=false"),
             ("-fast=false", "--fast=false"),
             ("-nofast", "--fast=false"),
             ("-h", "--help"),
@@ -599,6 +607,7 @@ mod tests {
                 Flag::operand("what", "FILE", ""),
                 Flag::operand("where", "FILES", "").many(),
                 Flag::switch("fast", ""),
+                Flag::switch("as-is", ""),
             ],
             ..COPY
         };

@@ -2,9 +2,11 @@
 //! `softmax_param.axis`; n and the labels that are skipped as `loss_param` says.   dx = (p − [class = label]) · u[label] ·
 //! w / n, 0 where skipped, w = the loss weight. None by the labels.
 //!
-//! The class weights u are 1 unless `weight_by_label_freqs` is set: then they are `class_weighting`, one for each class,
-//! or where that is not given 1 over the number of labels of the class in the batch. That is SegNet's rule, of its two
-//! generations; n does not see the weights, and `class_weighting` alone changes nothing.
+//! The class weights u are 1 unless `weight_by_label_freqs` is set, in any net: then they are `class_weighting`, one for
+//! each class, or where that is not given 1 over the number of labels of the class in the batch. That is SegNet's rule,
+//! of its two generations; n does not see the weights, and `class_weighting` alone changes nothing. For two classes, the
+//! second ten times as dear: `loss_param { weight_by_label_freqs: true class_weighting: [1, 10] }`. `train
+//! --class-weights` counts labels and sets both fields.
 //! Shapes: scores outer × classes × inner, labels outer × inner, loss a scalar; the optional second top is p, as the
 //! scores. Probabilities and labels are kept by the layer: backward reads no data.
 //! Departures: a label that is no class, no whole number or NaN is an error, where Caffe reads outside the blob or cuts
@@ -300,6 +302,45 @@ mod tests {
             error.contains("class_weighting: 1 weights, but there are 2 classes"),
             "{error}"
         );
+    }
+
+    /// A label of weight u costs and pulls as u labels without a weight, under every normalization.
+    #[test]
+    fn weights_are_multiples_of_the_plain_loss() {
+        let scores = noise(&[2, 3, 2, 2], 1);
+        let labels = [0.0, 2.0, 1.0, 9.0, 2.0, 0.0, 0.0, 1.0];
+        let weights = [3.0, 0.25, 2.0];
+        for mode in ["FULL", "VALID", "BATCH_SIZE", "NONE"] {
+            let options = format!("ignore_label: 9 normalization: {mode}");
+            let given =
+                format!("{options} weight_by_label_freqs: true class_weighting: [3, 0.25, 2]");
+            let inputs = [scores.clone(), tensor(&[2, 1, 2, 2], &labels)];
+            let mut weighed = Bench::new(&text(&given), &inputs);
+            let loss = weighed.forward()[0];
+            let back = weighed.backward(&[1.0], &[0]);
+            let dx = &back.bottoms[0].as_ref().unwrap().data;
+            // Plain: one label at a time, all others skipped and nothing divided, added up with its weight.
+            let n = match mode {
+                "FULL" => 8.0,
+                "VALID" => 7.0,
+                "BATCH_SIZE" => 2.0,
+                _ => 1.0,
+            };
+            let (mut sum, mut pull) = (0.0, vec![0.0; dx.len()]);
+            for (i, &label) in labels.iter().enumerate().filter(|(_, l)| **l != 9.0) {
+                let mut alone = [9.0; 8];
+                alone[i] = label;
+                let inputs = [scores.clone(), tensor(&[2, 1, 2, 2], &alone)];
+                let mut plain = Bench::new(&text("ignore_label: 9 normalization: NONE"), &inputs);
+                let weight = weights[label as usize] / n;
+                sum += plain.forward()[0] * weight;
+                let back = plain.backward(&[1.0], &[0]);
+                let own = &back.bottoms[0].as_ref().unwrap().data;
+                pull.iter_mut().zip(own).for_each(|(p, d)| *p += d * weight);
+            }
+            assert_close(&[loss], &[sum], 1e-5);
+            assert_close(dx, &pull, 1e-5);
+        }
     }
 
     #[test]
