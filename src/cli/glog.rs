@@ -12,8 +12,8 @@ use std::{
 
 use crate::number::g;
 use crate::{
-    journal::date,
     events::{Event, Observer, TopInfo},
+    journal::date,
     tensor::Shape,
     text,
 };

@@ -6,10 +6,13 @@ pub mod args;
 mod calibrate;
 pub mod command;
 mod compare;
+mod dashboard;
 mod glog;
 mod nets;
+mod onlookers;
 mod progress;
 pub mod quickstart;
+mod record;
 mod run;
 mod signals;
 mod table;
@@ -38,6 +41,7 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &dashboard::COMMAND,
     &quickstart::COMMAND,
 ];
 

@@ -5,11 +5,13 @@ use super::{
     command::{Command, Status},
     glog,
     nets::{self, Loaded, Wish},
+    record::{self, Named, Recording},
     ui::Ui,
 };
 use crate::number::g;
 use crate::{
     error::{Error, ErrorKind, Result},
+    events::Event,
     net::Keep,
     schema::Phase,
 };
@@ -28,6 +30,7 @@ pub(super) const COMMAND: Command = Command {
         nets::EXACT,
         nets::PRECISION,
         nets::CALIBRATION,
+        record::LOG_JSON,
     ],
     examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100\n  cortado test --model=train_val.prototxt --weights=final.caffemodel --precision=int8 --calibration=final.calibration",
     run,
@@ -46,8 +49,27 @@ struct Score {
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "test --model=train_val.prototxt --weights=final.caffemodel";
     let iterations = args.count("iterations", 50)?;
-    args.need("model", "a net's definition", example)?;
+    let model = args.need("model", "a net's definition", example)?;
     args.need("weights", "the weights to score", example)?;
+    let named = Named {
+        name: &record::name_of(None, &model),
+        file: &model,
+        folder: None,
+        go_on: false,
+    };
+    let recording = Recording::start(args, named, ui)?;
+    let result = test(args, iterations, example, &recording, ui);
+    recording.end(result.as_ref().err(), ui);
+    result
+}
+
+fn test(
+    args: &Args,
+    iterations: usize,
+    example: &str,
+    recording: &Recording,
+    ui: &mut Ui,
+) -> Result<Status> {
     ui.log("caffe.cpp:275", "Use CPU.");
     let wish = Wish {
         phase: Phase::Test,
@@ -109,8 +131,26 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         }
     }
     bar.finish_and_clear();
+    write_down(&scores, iterations, recording);
     report(&scores, loss, iterations, ui)?;
     Ok(Status::Done)
+}
+
+/// The means, for the record.
+fn write_down(scores: &[Score], iterations: usize, recording: &Recording) {
+    recording.tell(&Event::Testing {
+        iteration: 0,
+        net: 0,
+    });
+    for (index, score) in scores.iter().enumerate() {
+        recording.tell(&Event::TestOutput {
+            net: 0,
+            index,
+            blob: &score.blob,
+            value: score.sum / iterations as f32,
+            loss_weight: score.weight,
+        });
+    }
 }
 
 fn resized(blob: &str) -> Error {

@@ -9,14 +9,16 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets,
+    onlookers::{self, Onlookers, Wishes},
+    record,
     signals::{EFFECTS, Signals},
     ui::Ui,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer},
-    load,
-    schema::solver_parameter::SolverMode,
+    load::{self, LoadOptions},
+    schema::{SolverParameter, solver_parameter::SolverMode},
     solver::{Action, BestOptions, Solver, SolverOptions},
 };
 
@@ -75,8 +77,13 @@ pub(super) const COMMAND: Command = Command {
             "BLOB",
             "The test output that 'better' means; without it the first that is no loss",
         ),
+        record::RUN,
+        onlookers::DASHBOARD,
+        onlookers::MAPS,
+        record::TENSORBOARD,
+        record::LOG_JSON,
     ],
-    examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate",
+    examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate\n  cortado train --solver=solver.prototxt --dashboard\n  cortado train --solver=solver.prototxt --run=runs/first --tensorboard=logs",
     run,
 };
 
@@ -108,8 +115,23 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     if gpu && args.text("gpu").is_none() {
         ui.warn("solver_mode: GPU: this program computes on the CPU; the results are the same");
     }
+    let mut onlookers = Onlookers::start(args, &param, &file, snapshot.is_some(), ui)?;
+    let result = train(args, param, load, &mut onlookers, (sigint, sighup), ui);
+    onlookers.end(result.as_ref().err(), ui);
+    result
+}
+
+fn train(
+    args: &Args,
+    param: SolverParameter,
+    load: LoadOptions,
+    onlookers: &mut Onlookers,
+    (sigint, sighup): (Action, Action),
+    ui: &mut Ui,
+) -> Result<Status> {
+    let snapshot = args.path("snapshot");
     ui.log("caffe.cpp:197", "Use CPU.");
-    let options = SolverOptions {
+    let mut options = SolverOptions {
         seed: args.number("seed")?,
         load,
         level: args.number("level")?.unwrap_or(0),
@@ -122,7 +144,8 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         },
         ..SolverOptions::default()
     };
-    let mut solver = Solver::new(param, options, ui)?;
+    onlookers.want(&mut options);
+    let mut solver = Solver::new(param, options, &mut onlookers.hearing(ui))?;
     if let Some(state) = &snapshot {
         solver.restore(state, ui)?;
     }
@@ -130,14 +153,18 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         // Nothing is trained yet, so nothing is lost.
         return Ok(Status::Done);
     }
+    onlookers.look_on(&mut solver, ui)?;
     let signals = Signals::listen(sigint, sighup)?;
+    let wishes = onlookers.wishes();
     let mut watch = Watch {
         ui,
         gone: Arc::default(),
+        wishes: &wishes,
     };
     let gone = watch.gone.clone();
     let mut control = || match signals.take() {
         Action::Continue if gone.swap(false, Ordering::Relaxed) => Action::Stop,
+        Action::Continue => wishes.next(),
         action => action,
     };
     solver.solve(&mut control, &mut watch)?;
@@ -148,10 +175,12 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
 struct Watch<'a> {
     ui: &'a mut Ui,
     gone: Arc<AtomicBool>,
+    wishes: &'a Wishes,
 }
 
 impl Observer for Watch<'_> {
     fn on(&mut self, event: &Event<'_>) {
+        self.wishes.tell(self.ui);
         let before = self.ui.gone();
         self.ui.on(event);
         if self.ui.gone() && !before {

@@ -5,8 +5,8 @@
 //! a record back. What cannot be written is a word of warning, and the run goes on.
 
 mod clock;
-mod forms;
 mod folder;
+mod forms;
 pub mod line;
 mod read;
 mod tensorboard;

@@ -47,8 +47,7 @@ pub struct Record {
 /// `Io` where it cannot be read.
 pub fn read(path: &Path) -> Result<Record> {
     let file = File::open(path).map_err(|e| Error::io("open", path, &e))?;
-    read_from(&mut BufReader::new(file), Limits::default())
-        .map_err(|e| Error::io("read", path, &e))
+    read_from(&mut BufReader::new(file), Limits::default()).map_err(|e| Error::io("read", path, &e))
 }
 
 /// The record in any bytes.
@@ -160,14 +159,24 @@ mod tests {
             lines: 2,
         };
         let record = of(&text, limits);
-        assert_eq!((record.lines.len(), record.skipped, record.more), (2, 1, true));
+        assert_eq!(
+            (record.lines.len(), record.skipped, record.more),
+            (2, 1, true)
+        );
     }
 
     #[test]
     fn numbers_that_are_none() {
         let text = r#"{"kind":"step","t":1,"iteration":3,"loss":null,"rate":0.1}"#;
         let record = of(text, Limits::default());
-        assert!(matches!(record.lines[0], Line::Step { loss: None, rate: Some(_), .. }));
+        assert!(matches!(
+            record.lines[0],
+            Line::Step {
+                loss: None,
+                rate: Some(_),
+                ..
+            }
+        ));
     }
 
     proptest! {

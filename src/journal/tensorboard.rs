@@ -195,7 +195,10 @@ fn metrics(heads: &[line::Head], detections: &[line::Detections]) -> Vec<Value> 
         }
     }
     for found in detections {
-        values.extend(scalar(format!("metrics/{}/mean_ap", found.blob), found.mean));
+        values.extend(scalar(
+            format!("metrics/{}/mean_ap", found.blob),
+            found.mean,
+        ));
         for &(class, x) in &found.average_precision {
             values.extend(scalar(format!("metrics/{}/ap/{class}", found.blob), x));
         }

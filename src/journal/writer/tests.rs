@@ -93,7 +93,10 @@ fn a_run_begins_with_what_it_is() {
     else {
         panic!("no first line")
     };
-    assert_eq!((&**name, *max_iter, *display, *seed), ("run", 7, 2, Some(5)));
+    assert_eq!(
+        (&**name, *max_iter, *display, *seed),
+        ("run", 7, 2, Some(5))
+    );
 }
 
 #[test]
