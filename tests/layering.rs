@@ -68,9 +68,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "solver",
+        // Metrics: the sums of a detection test.
         &[
             "net", "graph", "model_io", "load", "kernels", "nearest", "number", "params", "schema",
-            "tensor", "events", "rng", "error",
+            "tensor", "events", "metrics", "rng", "error",
         ],
     ),
     (

@@ -204,17 +204,24 @@ pub(crate) fn flags(command: &Command) -> impl Iterator<Item = &'static Flag> + 
     command.flags.iter().chain(COMMON).chain(GLOG)
 }
 
-/// A command's clap form.
-pub(crate) fn clap_command(command: &Command, program: &str) -> clap::Command {
+/// Whether a word of the line is a flag.
+pub(crate) fn is_flag(arg: &OsStr) -> bool {
+    split(arg).is_some()
+}
+
+/// A command's clap form; `call` is how a line that calls it starts: `cortado train`.
+pub(crate) fn clap_command(command: &Command, call: &str) -> clap::Command {
     clap::Command::new(command.name)
         .about(command.about)
-        .bin_name(format!("{program} {}", command.name))
+        .bin_name(call)
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(false)
         .args(flags(command).map(Flag::arg))
         .after_help(format!(
             "Examples:\n{}\n\nFlags may have one dash or two: -threads=2, --threads 2.",
-            command.examples.replace("cortado ", &format!("{program} "))
+            command
+                .examples
+                .replace(&format!("cortado {}", command.name), call)
         ))
 }
 
@@ -410,21 +417,22 @@ fn unknown(name: &str, command: &Command, all: &[&Command]) -> Error {
 pub struct Args {
     matches: ArgMatches,
     command: &'static str,
-    program: String,
+    call: String,
 }
 
 impl Args {
-    pub(crate) fn new(matches: ArgMatches, command: &'static str, program: &str) -> Self {
+    pub(crate) fn new(matches: ArgMatches, command: &'static str, call: &str) -> Self {
         Self {
             matches,
             command,
-            program: program.to_owned(),
+            call: call.to_owned(),
         }
     }
 
-    /// The name by which the program was called.
-    pub fn program(&self) -> &str {
-        &self.program
+    /// A command line for a person to type, the command's name first in `example`.
+    fn line(&self, example: &str) -> String {
+        let rest = example.strip_prefix(self.command).unwrap_or(example);
+        format!("{} {}", self.call, rest.trim_start())
     }
 
     fn raw(&self, name: &str) -> Option<&OsString> {
@@ -547,7 +555,7 @@ impl Args {
     pub fn operand(&self, name: &str, what: &str, example: &str) -> Result<PathBuf> {
         self.path(name).ok_or_else(|| {
             Error::new(ErrorKind::Param, format!("{} needs {what}", self.command))
-                .help(format!("for example: {} {example}", self.program))
+                .help(format!("for example: {}", self.line(example)))
         })
     }
 
@@ -558,7 +566,7 @@ impl Args {
     pub fn need(&self, name: &str, what: &str, example: &str) -> Result<PathBuf> {
         self.path(name).ok_or_else(|| {
             Error::new(ErrorKind::Param, format!("{} needs {what}", self.command))
-                .help(format!("name it with --{name}: {} {example}", self.program))
+                .help(format!("name it with --{name}: {}", self.line(example)))
         })
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::figures;
 use crate::number::g;
 use crate::{
     events::{Event, Observer, TopInfo},
@@ -17,6 +18,9 @@ use crate::{
     tensor::Shape,
     text,
 };
+
+/// The tag of figures that Caffe does not tell.
+const FIGURES: &str = "cortado:2";
 
 /// How bad a line is; glog's first letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,13 +258,26 @@ impl<W: Write> Observer for Glog<W> {
             Event::Step { .. }
             | Event::Seed { .. }
             | Event::TestStep { .. }
-            | Event::Metrics { .. }
-            | Event::Precision { .. }
             | Event::Vitals { .. }
             | Event::Picture { .. }
             | Event::Worst { .. }
             | Event::Finding { .. }
             | Event::Verdict { .. } => {}
+            Event::Metrics { heads, .. } => {
+                for line in heads.iter().flat_map(figures::head) {
+                    self.info(FIGURES, &line);
+                }
+            }
+            Event::Precision {
+                blob,
+                mean,
+                classes,
+                ..
+            } => {
+                for line in figures::precision(blob, mean, classes) {
+                    self.info(FIGURES, &line);
+                }
+            }
             Event::Testing { iteration, net } => self.info(
                 "solver.cpp:347",
                 &format!("Iteration {iteration}, Testing net (#{net})"),

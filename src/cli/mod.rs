@@ -7,7 +7,10 @@ mod calibrate;
 pub mod command;
 mod compare;
 mod dashboard;
+mod figures;
 mod glog;
+mod metrics;
+mod names;
 mod nets;
 mod onlookers;
 mod progress;
@@ -20,6 +23,7 @@ mod test;
 mod time;
 mod train;
 pub mod ui;
+mod weights;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -69,10 +73,19 @@ fn start(args: Vec<OsString>) -> Result<Status> {
             |s| s.to_string_lossy().into_owned(),
         );
     let mut args = args.get(1..).unwrap_or_default().to_vec();
+    let tool = names::stand_in(&program, &args);
+    let is_tool = tool.is_some();
+    args = tool.unwrap_or(args);
     let Some(at) = args::command_name(&args, COMMANDS) else {
         return about(&program, &args);
     };
     let name = args.remove(at).to_string_lossy().into_owned();
+    // How a line starts that calls this command.
+    let call = if is_tool {
+        program.clone()
+    } else {
+        format!("{program} {name}")
+    };
     match name.as_str() {
         "help" => return about(&program, &["--help".into()]),
         "version" => return about(&program, &["--version".into()]),
@@ -86,14 +99,14 @@ fn start(args: Vec<OsString>) -> Result<Status> {
         return Err(unknown(&name, &program));
     };
     let line = args::normalise(&args, command, COMMANDS)?;
-    let clap = args::clap_command(command, &program);
+    let clap = args::clap_command(command, &call);
     let matches = match clap
         .try_get_matches_from(std::iter::once(OsString::from(command.name)).chain(line.rest))
     {
         Ok(matches) => matches,
         Err(error) => return told(&error),
     };
-    let args = Args::new(matches, command.name, &program);
+    let args = Args::new(matches, command.name, &call);
     let count = args.number::<usize>("threads")?;
     threads::configure(count, args.switch("pin")).map_err(|why| Error::param("--threads", why))?;
     let mut ui = Ui::new(args.switch("log"), args.switch("log_year_in_prefix"));

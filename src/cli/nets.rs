@@ -14,7 +14,7 @@ use crate::{
     model_io::caffemodel::Weights,
     net::{Calibration, Keep, Level, Net, NetOptions, Precision},
     params::Params,
-    schema::{NetState, Phase, dialect},
+    schema::{NetParameter, NetState, Phase, dialect},
     tensor::Shape,
 };
 
@@ -73,8 +73,22 @@ pub(crate) struct Loaded {
     pub(crate) params: Params,
 }
 
+/// Tells blobs that stay readable, from the net's message in its state.
+type Also = fn(&NetParameter) -> Vec<String>;
+
 /// Builds the net of `--model` in `--precision` and gives it `--weights`.
 pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Result<Loaded> {
+    load_keeping(args, wish, None, example, ui)
+}
+
+/// [`load`]; the blobs that `also` tells stay readable, too.
+pub(crate) fn load_keeping(
+    args: &Args,
+    wish: &Wish,
+    also: Option<Also>,
+    example: &str,
+    ui: &mut Ui,
+) -> Result<Loaded> {
     let table;
     let precision = match precision(args)? {
         Wanted::F32 => Precision::F32,
@@ -96,7 +110,7 @@ pub(crate) fn load(args: &Args, wish: &Wish, example: &str, ui: &mut Ui) -> Resu
             Precision::Int8(&table)
         }
     };
-    load_as(args, wish, precision, example, ui)
+    build(args, wish, also, precision, example, ui)
 }
 
 /// `--precision` with `--calibration`.
@@ -144,6 +158,17 @@ pub(crate) fn load_as(
     example: &str,
     ui: &mut Ui,
 ) -> Result<Loaded> {
+    build(args, wish, None, precision, example, ui)
+}
+
+fn build(
+    args: &Args,
+    wish: &Wish,
+    also: Option<Also>,
+    precision: Precision<'_>,
+    example: &str,
+    ui: &mut Ui,
+) -> Result<Loaded> {
     let path = args.need("model", "a net's definition", example)?;
     let mut file = load::net(&path, options(args)?, ui)?;
     graph::stand_in(&mut file.net, &shapes(args)?)?;
@@ -156,6 +181,8 @@ pub(crate) fn load_as(
         stage: args.list("stage"),
     };
     file.net.state = Some(graph::state_of(&file.net, wish.phase, Some(&over)));
+    let mut blobs = wish.wanted.clone();
+    blobs.extend(also.map_or_else(Vec::new, |also| also(&file.net)));
     let weights = args.paths("weights");
     let weights: Vec<Weights> = weights
         .iter()
@@ -171,7 +198,7 @@ pub(crate) fn load_as(
             seed: args.number("seed")?.unwrap_or(0),
             backward: wish.backward,
             keep: wish.keep,
-            wanted: &wish.wanted,
+            wanted: &blobs,
             optimize: if args.switch("exact") {
                 Level::Exact
             } else {

@@ -20,7 +20,7 @@ use crate::{
     number::g,
     schema::{NetParameter, SolverParameter},
     solver::{Action, Solver, SolverOptions},
-    watch::{Maps, Vitals, WorstSamples, maps::MapsOptions, worst},
+    watch::{Maps, Vitals, WorstSamples, heads, maps::MapsOptions},
 };
 
 pub(crate) const DASHBOARD: Flag = Flag::value(
@@ -96,7 +96,7 @@ impl Onlookers {
     pub(crate) fn want(&self, options: &mut SolverOptions) {
         if self.recording.pictures() {
             options.keep = Keep::Named;
-            options.wanted.get_or_insert(worst::wanted);
+            options.wanted.get_or_insert(heads::wanted);
         }
     }
 

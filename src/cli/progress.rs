@@ -8,6 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::figures;
 use crate::events::{Event, Observer};
 use crate::number::g;
 
@@ -218,6 +219,17 @@ impl Observer for Progress {
             Event::TestOutput { blob, value, .. } => {
                 self.line += &format!("  {blob} {}", g(value));
             }
+            Event::Metrics { heads, .. } => {
+                for head in heads {
+                    self.say(&figures::head(head).join("\n"));
+                }
+            }
+            Event::Precision {
+                blob,
+                mean,
+                classes,
+                ..
+            } => self.say(&figures::precision(blob, mean, classes).join("\n")),
             Event::SnapshotModel { file } | Event::SnapshotState { file } => {
                 self.say(&format!("snapshot {}", file.display()));
             }

@@ -161,7 +161,7 @@ pub(crate) fn folder_of(param: &SolverParameter, solver: &Path, go_on: bool) -> 
             n => format!("{prefix}_run{n}"),
         };
         let folder = PathBuf::from(name);
-        if !RunFolder::holds_record(&folder) {
+        if !RunFolder::began(&folder) {
             return last.filter(|_| go_on).unwrap_or(folder);
         }
         last = Some(folder);
@@ -199,7 +199,7 @@ mod tests {
             let folder = folder_of(&param, solver, go_on);
             assert_eq!(folder, PathBuf::from(format!("{prefix}{wanted}")));
             fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join(LINES), "x").unwrap();
+            fs::write(folder.join(LINES), "{\"kind\":\"step\"}").unwrap();
         }
         let none = folder_of(
             &SolverParameter::default(),

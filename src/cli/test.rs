@@ -3,17 +3,24 @@
 use super::{
     args::Args,
     command::{Command, Status},
-    glog,
+    figures, glog, metrics,
     nets::{self, Loaded, Wish},
     record::{self, Named, Recording},
     ui::Ui,
 };
+use std::path::PathBuf;
+
 use crate::number::g;
 use crate::{
     error::{Error, ErrorKind, Result},
-    events::Event,
-    net::Keep,
+    events::{Event, Observer as _},
+    journal::{
+        figures::{Test, detections},
+        line::{Head, Output},
+    },
+    net::{Keep, Net},
     schema::Phase,
+    watch::{Detections, Scores, heads},
 };
 
 /// The row of the table.
@@ -30,6 +37,10 @@ pub(super) const COMMAND: Command = Command {
         nets::EXACT,
         nets::PRECISION,
         nets::CALIBRATION,
+        metrics::NO_METRICS,
+        metrics::METRICS_JSON,
+        metrics::CLASS_NAMES,
+        metrics::AP_VERSION,
         record::LOG_JSON,
     ],
     examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100\n  cortado test --model=train_val.prototxt --weights=final.caffemodel --precision=int8 --calibration=final.calibration",
@@ -39,11 +50,85 @@ pub(super) const COMMAND: Command = Command {
 /// More values than this are summed up on a terminal.
 const MANY: usize = 16;
 
-/// An output value: its blob, its loss weight, its sum over the batches.
+/// An output: its blob, its loss weight, the sums of its values over the batches.
 struct Score {
     blob: String,
     weight: f32,
-    sum: f32,
+    sums: Vec<f32>,
+    /// Rows of what was found, not values that have a mean.
+    rows: bool,
+}
+
+/// What is told beyond Caffe's means.
+struct Figures {
+    scores: Scores,
+    detections: Detections,
+}
+
+impl Figures {
+    fn add(&mut self, net: &Net) -> Result<()> {
+        self.scores.add(net);
+        self.detections.add(net)
+    }
+
+    /// Tells them and writes them where that is wanted.
+    fn tell(
+        mut self,
+        means: Vec<Output>,
+        wanted: &metrics::Wanted,
+        recording: &Recording,
+        ui: &mut Ui,
+    ) -> Result<()> {
+        // The log hears of them as events, and the record with it; on a terminal they are a result.
+        let mut say = |event: &Event<'_>, ui: &mut Ui| match ui.is_log() {
+            true => ui.on(event),
+            false => recording.tell(event),
+        };
+        let heads = self.scores.take();
+        let found = self.detections.take();
+        if let Some(words) = self.scores.unused_names(&heads) {
+            ui.warn(&words);
+        }
+        let mut test = Test {
+            outputs: means,
+            heads: heads.iter().map(Head::from).collect(),
+            ..Test::default()
+        };
+        let mut text = String::new();
+        if !heads.is_empty() {
+            let (iteration, net) = (0, 0);
+            let event = Event::Metrics {
+                iteration,
+                net,
+                heads: &heads,
+            };
+            say(&event, ui);
+            for head in &heads {
+                text += &format!("\n{}\n", figures::head(head).join("\n"));
+            }
+        }
+        for found in &found {
+            let (mean, classes) = (f64::from(found.mean), found.figures());
+            let event = Event::Precision {
+                iteration: 0,
+                net: 0,
+                blob: &found.blob,
+                mean,
+                classes: &classes,
+            };
+            say(&event, ui);
+            let lines = figures::precision(&found.blob, mean, &classes);
+            text += &format!("\n{}\n", lines.join("\n"));
+            test.detections
+                .push(detections(&found.blob, mean, &classes));
+        }
+        wanted.write(&test)?;
+        if ui.is_log() || text.is_empty() {
+            Ok(())
+        } else {
+            ui.print(&text)
+        }
+    }
 }
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
@@ -70,6 +155,8 @@ fn test(
     recording: &Recording,
     ui: &mut Ui,
 ) -> Result<Status> {
+    let wanted = metrics::Wanted::of(args)?;
+    let version = metrics::version(args)?;
     ui.log("caffe.cpp:275", "Use CPU.");
     let wish = Wish {
         phase: Phase::Test,
@@ -79,10 +166,16 @@ fn test(
         wanted: Vec::new(),
         frozen: true,
     };
+    let also = wanted.on.then_some(heads::wanted as fn(&_) -> _);
     let Loaded {
         mut net,
         mut params,
-    } = nets::load(args, &wish, example, ui)?;
+    } = nets::load_keeping(args, &wish, also, example, ui)?;
+    let map = heads::label_map(heads::layers(&net)).map(PathBuf::from);
+    let mut figures = Figures {
+        scores: Scores::new(metrics::class_names(args, map)?),
+        detections: Detections::new(version),
+    };
     if !net.inputs().is_empty() {
         ui.warn(&format!(
             "the net has inputs that nothing feeds here ({}): they stay zero; 'run' feeds them",
@@ -98,31 +191,9 @@ fn test(
     let bar = ui.bar("test", iterations as u64);
     for i in 0..iterations {
         loss += net.forward(&mut params)?;
-        let mut at = 0;
-        for (blob, weight, view) in net.output_values() {
-            for &value in view.data {
-                if i == 0 {
-                    scores.push(Score {
-                        blob: blob.to_owned(),
-                        weight,
-                        sum: 0.0,
-                    });
-                }
-                let score = scores
-                    .get_mut(at)
-                    .filter(|s| s.blob == blob)
-                    .ok_or_else(|| resized(blob))?;
-                // In f32 and in this order, as Caffe does: the same digits come out.
-                score.sum += value;
-                at += 1;
-                ui.log(
-                    "caffe.cpp:304",
-                    &format!("Batch {i}, {blob} = {}", g(value)),
-                );
-            }
-        }
-        if at != scores.len() {
-            return Err(resized("an output"));
+        add(&mut scores, &net, i, ui)?;
+        if wanted.on {
+            figures.add(&net)?;
         }
         bar.inc(1);
         bar.set_message(format!("loss {}", g(loss / (i + 1) as f32)));
@@ -132,7 +203,10 @@ fn test(
     }
     bar.finish_and_clear();
     write_down(&scores, iterations, recording);
-    report(&scores, loss, iterations, ui)?;
+    let means = report(&scores, loss, iterations, ui)?;
+    if wanted.on {
+        figures.tell(means, &wanted, recording, ui)?;
+    }
     Ok(Status::Done)
 }
 
@@ -142,15 +216,59 @@ fn write_down(scores: &[Score], iterations: usize, recording: &Recording) {
         iteration: 0,
         net: 0,
     });
-    for (index, score) in scores.iter().enumerate() {
-        recording.tell(&Event::TestOutput {
-            net: 0,
-            index,
-            blob: &score.blob,
-            value: score.sum / iterations as f32,
-            loss_weight: score.weight,
-        });
+    let mut index = 0;
+    for score in scores.iter().filter(|score| !score.rows) {
+        for sum in &score.sums {
+            recording.tell(&Event::TestOutput {
+                net: 0,
+                index,
+                blob: &score.blob,
+                value: sum / iterations as f32,
+                loss_weight: score.weight,
+            });
+            index += 1;
+        }
     }
+}
+
+/// Adds and tells the outputs of batch `i`.
+fn add(scores: &mut Vec<Score>, net: &Net, i: usize, ui: &mut Ui) -> Result<()> {
+    for (at, (blob, weight, view)) in net.output_values().enumerate() {
+        if i == 0 {
+            scores.push(Score {
+                blob: blob.to_owned(),
+                weight,
+                sums: vec![0.0; view.data.len()],
+                rows: has_rows(net, blob),
+            });
+        }
+        let Some(score) = scores.get_mut(at) else {
+            return Err(resized("an output"));
+        };
+        if score.sums.len() != view.data.len() {
+            if !score.rows {
+                return Err(resized(blob));
+            }
+            // There is no mean of them, and none is missed.
+            score.sums.clear();
+        }
+        for (sum, &value) in score.sums.iter_mut().zip(view.data) {
+            // In f32 and in this order, as Caffe does: the same digits come out.
+            *sum += value;
+        }
+        for &value in view.data {
+            let text = format!("Batch {i}, {blob} = {}", g(value));
+            ui.log("caffe.cpp:304", &text);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a blob is the top of a DetectionEvaluate.
+fn has_rows(net: &Net, blob: &str) -> bool {
+    let graph = net.graph();
+    let value = graph.latest(blob).map(|id| graph.value(id));
+    value.is_some_and(|value| graph.node(value.producer).kind.name == "DetectionEvaluate")
 }
 
 fn resized(blob: &str) -> Error {
@@ -161,27 +279,41 @@ fn resized(blob: &str) -> Error {
     .help("use a batch size that divides the number of records, or test on images of one size")
 }
 
-fn report(scores: &[Score], loss: f32, iterations: usize, ui: &mut Ui) -> Result<()> {
+/// Tells the means, and returns them.
+fn report(scores: &[Score], loss: f32, iterations: usize, ui: &mut Ui) -> Result<Vec<Output>> {
     let n = iterations as f32;
     ui.log("caffe.cpp:309", &format!("Loss: {}", g(loss / n)));
     let mut text = format!("mean over {iterations} batches\nloss {}\n", g(loss / n));
-    for group in scores.chunk_by(|a, b| a.blob == b.blob) {
-        for score in group {
-            let line = glog::output(&score.blob, score.sum / n, score.weight);
+    let mut means = Vec::new();
+    for score in scores {
+        for &sum in &score.sums {
+            let line = glog::output(&score.blob, sum / n, score.weight);
             ui.log("caffe.cpp:321", &line);
-            if group.len() <= MANY {
+            if score.rows {
+                continue;
+            }
+            if score.sums.len() <= MANY {
                 text += &format!("{line}\n");
             }
+            means.push(Output {
+                blob: score.blob.clone(),
+                value: Some(f64::from(sum / n)).filter(|x| x.is_finite()),
+                weight: score.weight.into(),
+            });
         }
-        if group.len() > MANY {
-            let mean = group.iter().map(|s| f64::from(s.sum / n)).sum::<f64>() / group.len() as f64;
+        if score.sums.len() > MANY && !score.rows {
+            let sums = score.sums.iter().map(|&sum| f64::from(sum / n));
+            let mean = sums.sum::<f64>() / score.sums.len() as f64;
             text += &format!(
                 "{}: {} values, mean {}\n",
-                group[0].blob,
-                group.len(),
+                score.blob,
+                score.sums.len(),
                 g(mean)
             );
         }
     }
-    if ui.is_log() { Ok(()) } else { ui.print(&text) }
+    if !ui.is_log() {
+        ui.print(&text)?;
+    }
+    Ok(means)
 }

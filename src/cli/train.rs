@@ -1,25 +1,31 @@
 //! `train`: a solver file's training, from the start, from weights, or from a snapshot.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
-    nets,
+    metrics, nets,
     onlookers::{self, Onlookers, Wishes},
     record,
     signals::{EFFECTS, Signals},
     ui::Ui,
+    weights,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    events::{Event, Observer},
+    events::{Event, Observer, Silent},
     load::{self, LoadOptions},
+    metrics::precision::Version,
     schema::{SolverParameter, solver_parameter::SolverMode},
-    solver::{Action, BestOptions, Solver, SolverOptions},
+    solver::{self, Action, BestOptions, Solver, SolverOptions},
+    watch::{Detections, Scores, heads},
 };
 
 /// The row of the table.
@@ -77,6 +83,10 @@ pub(super) const COMMAND: Command = Command {
             "BLOB",
             "The test output that 'better' means; without it the first that is no loss",
         ),
+        weights::FLAG,
+        metrics::NO_METRICS,
+        metrics::METRICS_JSON,
+        metrics::CLASS_NAMES,
         record::RUN,
         onlookers::DASHBOARD,
         onlookers::MAPS,
@@ -131,6 +141,7 @@ fn train(
 ) -> Result<Status> {
     let snapshot = args.path("snapshot");
     ui.log("caffe.cpp:197", "Use CPU.");
+    let figures = metrics::Wanted::of(args)?;
     let mut options = SolverOptions {
         seed: args.number("seed")?,
         load,
@@ -142,10 +153,21 @@ fn train(
             patience: args.number("patience")?.unwrap_or(0),
             metric: args.text("metric"),
         },
+        wanted: figures.on.then_some(heads::wanted),
         ..SolverOptions::default()
+    };
+    options.class_weights = weights::of(args, &param, &options, ui)?;
+    let list = figures.list()?;
+    let watchers = if figures.on {
+        watchers(args, &param, &options)?
+    } else {
+        Vec::new()
     };
     onlookers.want(&mut options);
     let mut solver = Solver::new(param, options, &mut onlookers.hearing(ui))?;
+    for watcher in watchers {
+        solver.watch(watcher);
+    }
     if let Some(state) = &snapshot {
         solver.restore(state, ui)?;
     }
@@ -160,6 +182,8 @@ fn train(
         ui,
         gone: Arc::default(),
         wishes: &wishes,
+        figures: figures.on,
+        list,
     };
     let gone = watch.gone.clone();
     let mut control = || match signals.take() {
@@ -167,8 +191,34 @@ fn train(
         Action::Continue => wishes.next(),
         action => action,
     };
-    solver.solve(&mut control, &mut watch)?;
+    let ended = solver.solve(&mut control, &mut watch);
+    if let Some(list) = &mut watch.list {
+        list.end(watch.ui);
+    }
+    ended?;
     Ok(Status::Done)
+}
+
+/// Who finds the figures of tests.
+fn watchers(
+    args: &Args,
+    param: &SolverParameter,
+    options: &SolverOptions,
+) -> Result<Vec<Box<dyn solver::Watch>>> {
+    // What is wrong with the net, the solver says.
+    let net = solver::train_net(param, options, &mut Silent).ok();
+    let map = net
+        .as_ref()
+        .and_then(|net| heads::label_map(net.layer.iter()));
+    let map = map.map(PathBuf::from);
+    let names = metrics::class_names(args, map)?;
+    let version = Version::of(param.ap_version()).unwrap_or_default();
+    let detections = if param.eval_type() == "detection" {
+        Detections::beside_a_solver(version)
+    } else {
+        Detections::new(version)
+    };
+    Ok(vec![Box::new(Scores::new(names)), Box::new(detections)])
 }
 
 /// The log's reader went away: training stops like at Ctrl-C, with a snapshot, instead of going on unseen.
@@ -176,15 +226,24 @@ struct Watch<'a> {
     ui: &'a mut Ui,
     gone: Arc<AtomicBool>,
     wishes: &'a Wishes,
+    /// Whether figures beyond Caffe's are told.
+    figures: bool,
+    list: Option<metrics::List>,
 }
 
 impl Observer for Watch<'_> {
     fn on(&mut self, event: &Event<'_>) {
         self.wishes.tell(self.ui);
+        if !self.figures && matches!(event, Event::Metrics { .. } | Event::Precision { .. }) {
+            return;
+        }
         let before = self.ui.gone();
         self.ui.on(event);
         if self.ui.gone() && !before {
             self.gone.store(true, Ordering::Relaxed);
+        }
+        if let Some(list) = &mut self.list {
+            list.on(event, self.ui);
         }
     }
 }

@@ -169,6 +169,21 @@ impl Source for LevelDbSource {
     }
 
     /// Goes there with the next read: past every record before it, which costs a walk through the tables.
+    fn count(&mut self) -> Result<Option<u64>> {
+        if self.len.is_none() {
+            let walk = || {
+                let mut merge = Merge::new(&self.version, &self.recent)?;
+                let mut records = 0;
+                while merge.advance(None)? {
+                    records += 1;
+                }
+                Ok(records)
+            };
+            self.len = Some(walk().map_err(|e| self.placed(e))?);
+        }
+        Ok(self.len)
+    }
+
     fn seek(&mut self, record: u64) -> Result<()> {
         if record != self.position {
             self.merge = None;

@@ -274,6 +274,10 @@ impl Source for ListSource {
         self.position
     }
 
+    fn count(&mut self) -> Result<Option<u64>> {
+        Ok(u64::try_from(self.list.len()).ok())
+    }
+
     fn seek(&mut self, record: u64) -> Result<()> {
         self.position = record;
         Ok(())

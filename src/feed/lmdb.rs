@@ -92,6 +92,10 @@ impl Source for LmdbSource {
         self.position
     }
 
+    fn count(&mut self) -> Result<Option<u64>> {
+        Ok(Some(self.len))
+    }
+
     fn seek(&mut self, record: u64) -> Result<()> {
         // LMDB cannot count its way in, but walking over keys touches no values: a million takes some tens of
         // milliseconds.

@@ -27,6 +27,14 @@ pub trait Source: Send {
     /// Where the source cannot be read.
     fn seek(&mut self, record: u64) -> Result<()>;
 
+    /// How many records a pass has; `None` where it never ends. May read all keys, and leaves the position as it is.
+    ///
+    /// # Errors
+    /// Where the source cannot be read.
+    fn count(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Lends the next `count` records to `f` and goes on behind them; where `f` fails, stays where it was.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -93,13 +93,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder where it is not there. One that holds a record already is gone on with where `go_on` says so.
+    /// Makes the folder where it is not there. One that holds a record already is gone on with where `go_on` says so; a
+    /// record that never came to its first iteration makes room for another.
     ///
     /// # Errors
     /// `Param` where it holds a record that is not to be gone on with; `Io` where it cannot be written.
     pub fn open(folder: &Path, go_on: bool) -> Result<Self> {
         let lines = folder.join(LINES);
-        if !go_on && Self::holds_record(folder) {
+        if !go_on && Self::began(folder) {
             return Err(Error::new(
                 ErrorKind::Param,
                 format!("'{}' holds the record of another run", folder.display()),
@@ -109,9 +110,26 @@ impl RunFolder {
         let pictures = folder.join(PICTURES);
         fs::create_dir_all(&pictures).map_err(|e| Error::io("make", &pictures, &e))?;
         Ok(Self {
-            lines: LineFile::open(&lines, true)?,
+            lines: LineFile::open(&lines, go_on)?,
             pictures,
         })
+    }
+
+    /// Whether a folder holds the record of a run that came to its first iteration.
+    pub fn began(folder: &Path) -> bool {
+        const HEAD: u64 = 64 << 20;
+        let Ok(file) = File::open(folder.join(LINES)) else {
+            return false;
+        };
+        let lines = BufReader::new(file.take(HEAD)).split(b'\n');
+        let kinds = [
+            r#"{"kind":"step""#,
+            r#"{"kind":"train""#,
+            r#"{"kind":"test""#,
+        ];
+        lines
+            .map_while(std::io::Result::ok)
+            .any(|line| kinds.iter().any(|kind| line.starts_with(kind.as_bytes())))
     }
 
     /// Whether a folder holds lines of a run.
@@ -170,13 +188,24 @@ mod tests {
     fn a_folder_is_gone_on_with_only_where_that_is_meant() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a/run");
+        // The first failed before it began: it makes room.
+        RunFolder::open(&folder, false)
+            .unwrap()
+            .write(&log("no such file"), &[])
+            .unwrap();
         for go_on in [false, true] {
             let mut run = RunFolder::open(&folder, go_on).unwrap();
             let picture = Picture {
                 name: "1.png",
                 png: b"png",
             };
-            run.write(&log("x"), &[picture]).unwrap();
+            let step = Line::Step {
+                t: 0.0,
+                iteration: 1,
+                loss: None,
+                rate: None,
+            };
+            run.write(&step, &[picture]).unwrap();
         }
         assert_eq!(read(&folder.join(LINES)).unwrap().lines.len(), 2);
         let names: Vec<_> = fs::read_dir(folder.join(PICTURES)).unwrap().collect();

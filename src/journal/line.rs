@@ -255,15 +255,21 @@ pub struct Head {
     pub classes: usize,
     /// Their names, where they are known.
     pub names: Vec<String>,
-    /// A row for each true class, a column for each answer.
+    /// A row for each true class, a column for each answer; empty where there are more than 64 classes.
     pub confusion: Vec<Vec<u64>>,
+    /// The commonest mistakes, the commonest first: truth, answer, how often.
+    #[serde(default)]
+    pub confused: Vec<(usize, usize, u64)>,
+    /// Labels that were counted.
+    #[serde(default)]
+    pub labels: u64,
     /// Labels that were left out.
     pub ignored: u64,
     /// The share of right answers.
     pub accuracy: Option<f64>,
     /// Always saying the commonest class.
     pub constant: Option<Constant>,
-    /// Of each class.
+    /// Of each class; this and the next two are empty where there are more than 4096 classes.
     pub recall: Vec<Option<f64>>,
     /// Of each class.
     pub precision: Vec<Option<f64>>,
@@ -279,6 +285,26 @@ pub struct Head {
     pub alike: Vec<Alike>,
     /// The share of exact zeros of each channel of scores; empty where they were not counted.
     pub zeros: Vec<Option<f64>>,
+    /// Where each channel answers no (class 0) or yes (class 1) by itself: the channels. Else empty.
+    #[serde(default)]
+    pub each: Vec<YesNo>,
+}
+
+/// A channel that answers no or yes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct YesNo {
+    /// The share of right answers.
+    pub accuracy: Option<f64>,
+    /// What the better of always no and always yes would score.
+    pub constant: Option<f64>,
+    /// Labels that are yes.
+    pub positives: u64,
+    /// Share of them that were found.
+    pub recall: Option<f64>,
+    /// Share of the answers yes that were right.
+    pub precision: Option<f64>,
+    /// Intersection over union of yes.
+    pub iou: Option<f64>,
 }
 
 /// The predictor that never looks.
@@ -297,8 +323,11 @@ pub struct Alike {
     pub a: usize,
     /// The other.
     pub b: usize,
-    /// Pearson's.
+    /// Pearson's; 1 where neither ever changes and they are equal.
     pub correlation: f64,
+    /// The share of places where they are the same number.
+    #[serde(default)]
+    pub equal: f64,
 }
 
 /// A detector's average precisions.

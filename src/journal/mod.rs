@@ -5,6 +5,7 @@
 //! a record back. What cannot be written is a word of warning, and the run goes on.
 
 mod clock;
+pub mod figures;
 mod folder;
 mod forms;
 pub mod line;

@@ -9,7 +9,8 @@ use std::{
 use super::{
     Line,
     clock::utc,
-    forms::{self, short, six},
+    figures,
+    forms::{self, short},
     line,
 };
 use crate::{
@@ -567,7 +568,7 @@ impl Observer for Journal {
                     t: self.now(),
                     iteration,
                     net,
-                    heads: heads.iter().map(forms::head).collect(),
+                    heads: heads.iter().map(line::Head::from).collect(),
                     detections: Vec::new(),
                 };
                 self.tell(line);
@@ -579,17 +580,12 @@ impl Observer for Journal {
                 mean,
                 classes,
             } => {
-                let found = line::Detections {
-                    blob: blob.to_owned(),
-                    mean: six(mean),
-                    average_precision: classes.iter().map(|&(c, x)| (c, six(x))).collect(),
-                };
                 let line = Line::Metrics {
                     t: self.now(),
                     iteration,
                     net,
                     heads: Vec::new(),
-                    detections: vec![found],
+                    detections: vec![figures::detections(blob, mean, classes)],
                 };
                 self.tell(line);
             }

@@ -108,6 +108,14 @@ pub trait Layer: Send {
         None
     }
 
+    /// [`Role::Data`] only: how many records a pass over the source has; `None` where it never ends.
+    ///
+    /// # Errors
+    /// Where the source cannot be read.
+    fn records(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// [`Role::Data`] only: goes on as if `records` records had been delivered.
     ///
     /// # Errors

@@ -3,12 +3,40 @@
 //! All figures are sums over a whole run that are divided once, at the end. A mean of per-batch figures would weigh
 //! a batch with three pixels of a class as much as one with three hundred.
 
+use std::collections::BTreeMap;
+
+/// More classes than this have no matrix of their square: only the pairs that occur are held.
+const DENSE: usize = 512;
+
+/// Most pairs that are held one by one; every figure but [`ConfusionMatrix::count`] and
+/// [`ConfusionMatrix::worst`] stays exact beyond.
+const PAIRS: usize = 1 << 20;
+
 /// How often which class was taken for which, over a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Memory grows with the classes' square up to 512 of them, beyond with the pairs that occur.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
+    cells: Cells,
+    /// By class: how many there are, how often it was answered, how often both.
+    truths: Vec<u64>,
+    answers: Vec<u64>,
+    hits: Vec<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cells {
     /// Row: truth; column: answer.
-    counts: Vec<u64>,
+    All(Vec<u64>),
+    /// By truth and answer.
+    Some(BTreeMap<(usize, usize), u64>),
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
 }
 
 impl ConfusionMatrix {
@@ -16,7 +44,13 @@ impl ConfusionMatrix {
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
-            counts: vec![0; classes * classes],
+            cells: match classes {
+                0..=DENSE => Cells::All(vec![0; classes * classes]),
+                _ => Cells::Some(BTreeMap::new()),
+            },
+            truths: vec![0; classes],
+            answers: vec![0; classes],
+            hits: vec![0; classes],
         }
     }
 
@@ -27,8 +61,28 @@ impl ConfusionMatrix {
 
     /// Counts one pixel. A class that the matrix does not have is not counted: an ignored label, say.
     pub fn add(&mut self, truth: usize, answer: usize) {
-        if truth < self.classes && answer < self.classes {
-            self.counts[truth * self.classes + answer] += 1;
+        self.add_many(truth, answer, 1);
+    }
+
+    /// Counts `n` pixels: see [`ConfusionMatrix::add`].
+    pub fn add_many(&mut self, truth: usize, answer: usize, n: u64) {
+        if truth >= self.classes || answer >= self.classes || n == 0 {
+            return;
+        }
+        self.truths[truth] += n;
+        self.answers[answer] += n;
+        if truth == answer {
+            self.hits[truth] += n;
+        }
+        match &mut self.cells {
+            Cells::All(counts) => counts[truth * self.classes + answer] += n,
+            Cells::Some(pairs) => {
+                if pairs.len() < PAIRS {
+                    *pairs.entry((truth, answer)).or_default() += n;
+                } else if let Some(count) = pairs.get_mut(&(truth, answer)) {
+                    *count += n;
+                }
+            }
         }
     }
 
@@ -38,41 +92,91 @@ impl ConfusionMatrix {
     /// Where the number of classes differs.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.classes, other.classes, "matrices of the same classes");
-        for (a, b) in self.counts.iter_mut().zip(&other.counts) {
-            *a += b;
+        let margins = [
+            (&mut self.truths, &other.truths),
+            (&mut self.answers, &other.answers),
+            (&mut self.hits, &other.hits),
+        ];
+        for (into, from) in margins {
+            for (a, b) in into.iter_mut().zip(from) {
+                *a += b;
+            }
+        }
+        match (&mut self.cells, &other.cells) {
+            (Cells::All(into), Cells::All(from)) => {
+                for (a, b) in into.iter_mut().zip(from) {
+                    *a += b;
+                }
+            }
+            (Cells::Some(into), Cells::Some(from)) => {
+                for (&pair, &n) in from {
+                    if into.len() < PAIRS || into.contains_key(&pair) {
+                        *into.entry(pair).or_default() += n;
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     /// Pixels of class `truth` that were taken for `answer`; 0 for classes that the matrix does not have.
     pub fn count(&self, truth: usize, answer: usize) -> u64 {
-        if truth < self.classes && answer < self.classes {
-            self.counts[truth * self.classes + answer]
-        } else {
-            0
+        if truth >= self.classes || answer >= self.classes {
+            return 0;
         }
+        match &self.cells {
+            Cells::All(counts) => counts[truth * self.classes + answer],
+            Cells::Some(pairs) => pairs.get(&(truth, answer)).copied().unwrap_or(0),
+        }
+    }
+
+    /// The commonest mistakes, at most `most` of them: truth, answer, how often; the commonest first, of equals the
+    /// first by class.
+    pub fn worst(&self, most: usize) -> Vec<(usize, usize, u64)> {
+        let mut wrong: Vec<(usize, usize, u64)> = match &self.cells {
+            Cells::All(counts) => {
+                let at = |(i, &n): (usize, &u64)| (i / self.classes, i % self.classes, n);
+                counts.iter().enumerate().map(at).collect()
+            }
+            Cells::Some(pairs) => pairs.iter().map(|(&(t, a), &n)| (t, a, n)).collect(),
+        };
+        wrong.retain(|&(truth, answer, n)| truth != answer && n > 0);
+        // Stable: of equals the first stays first.
+        wrong.sort_by_key(|&(.., n)| std::cmp::Reverse(n));
+        wrong.truncate(most);
+        wrong
     }
 
     /// Pixels counted.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.truths.iter().sum()
     }
 
     /// Pixels that are of this class.
     pub fn of_class(&self, class: usize) -> u64 {
-        (0..self.classes).map(|a| self.count(class, a)).sum()
+        self.truths.get(class).copied().unwrap_or(0)
     }
 
     /// Pixels that were taken for this class.
     pub fn answered(&self, class: usize) -> u64 {
-        (0..self.classes).map(|t| self.count(t, class)).sum()
+        self.answers.get(class).copied().unwrap_or(0)
     }
 
     /// Share of pixels that were answered right: Σ tp / all. `None` where nothing was counted.
     pub fn accuracy(&self) -> Option<f64> {
-        ratio(
-            (0..self.classes).map(|c| self.count(c, c)).sum(),
-            self.total(),
-        )
+        ratio(self.hits.iter().sum(), self.total())
+    }
+
+    /// The best that an answer can do which never looks: the commonest class, the first of equals, and its share.
+    /// `None` where nothing was counted.
+    pub fn constant(&self) -> Option<(usize, f64)> {
+        let mut best = (0, 0);
+        for (class, &n) in self.truths.iter().enumerate() {
+            if n > best.1 {
+                best = (class, n);
+            }
+        }
+        Some((best.0, ratio(best.1, self.total())?))
     }
 
     /// The accuracy of an answer that is always `class`. `None` where nothing was counted.
@@ -82,25 +186,38 @@ impl ConfusionMatrix {
 
     /// Share of a class's pixels that were found: tp / (tp + fn). `None` where the class has no pixel.
     pub fn recall(&self, class: usize) -> Option<f64> {
-        ratio(self.count(class, class), self.of_class(class))
+        ratio(self.hit(class), self.of_class(class))
     }
 
     /// Share of the answers `class` that were right: tp / (tp + fp). `None` where that was never the answer.
     pub fn precision(&self, class: usize) -> Option<f64> {
-        ratio(self.count(class, class), self.answered(class))
+        ratio(self.hit(class), self.answered(class))
     }
 
     /// Intersection over union: tp / (tp + fp + fn). `None` where the class neither is there nor was answered.
     pub fn iou(&self, class: usize) -> Option<f64> {
-        let hit = self.count(class, class);
+        let hit = self.hit(class);
         ratio(hit, self.of_class(class) + self.answered(class) - hit)
     }
 
     /// The mean of the IoU of these classes, those without any left out.
     pub fn mean_iou(&self, classes: impl IntoIterator<Item = usize>) -> Option<f64> {
-        let found: Vec<f64> = classes.into_iter().filter_map(|c| self.iou(c)).collect();
-        (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
+        mean(classes.into_iter().filter_map(|c| self.iou(c)))
     }
+
+    /// The mean of the recall of all classes that occur.
+    pub fn mean_recall(&self) -> Option<f64> {
+        mean((0..self.classes).filter_map(|c| self.recall(c)))
+    }
+
+    fn hit(&self, class: usize) -> u64 {
+        self.hits.get(class).copied().unwrap_or(0)
+    }
+}
+
+fn mean(of: impl Iterator<Item = f64>) -> Option<f64> {
+    let (n, sum) = of.fold((0u64, 0.0), |(n, sum), x| (n + 1, sum + x));
+    (n > 0).then(|| sum / n as f64)
 }
 
 /// `None` where there is nothing to divide by.
@@ -173,6 +290,47 @@ mod tests {
         m.merge(&matrix());
         assert_eq!(m.total(), 14);
         assert_eq!(m.iou(1), matrix().iou(1));
+    }
+
+    #[test]
+    fn the_constant_answer_and_the_worst_pairs() {
+        let m = matrix();
+        assert_eq!(m.constant(), Some((0, 4.0 / 7.0)));
+        assert_eq!(m.worst(2), [(0, 1, 1), (1, 0, 1)]);
+        assert_eq!(m.worst(9).len(), 3);
+        let recall = m.mean_recall().unwrap();
+        assert!((recall - (0.75 + 0.5) / 3.0).abs() < 1e-12, "{recall}");
+        assert_eq!(ConfusionMatrix::new(2).constant(), None);
+        let mut tie = ConfusionMatrix::new(3);
+        tie.add(2, 0);
+        tie.add(1, 0);
+        assert_eq!(tie.constant(), Some((1, 0.5)));
+    }
+
+    /// The same figures, held as pairs.
+    #[test]
+    fn many_classes_take_no_square() {
+        let mut many = ConfusionMatrix::new(50_000);
+        let mut few = ConfusionMatrix::new(50);
+        for i in 0..2000usize {
+            let (truth, answer) = (i * i % 50, i * 7 % 50);
+            few.add(truth, answer);
+            many.add(truth * 1000, answer * 1000);
+        }
+        let mut twice = many.clone();
+        twice.merge(&many);
+        assert_eq!(twice.total(), 4000);
+        for class in 0..50 {
+            assert_eq!(many.recall(class * 1000), few.recall(class));
+            assert_eq!(many.precision(class * 1000), few.precision(class));
+            assert_eq!(many.iou(class * 1000), few.iou(class));
+            assert_eq!(twice.count(class * 1000, 0), 2 * few.count(class, 0));
+        }
+        assert_eq!(many.accuracy(), few.accuracy());
+        assert_eq!(many.mean_recall(), few.mean_recall());
+        let scaled =
+            |m: Vec<(usize, usize, u64)>| m.into_iter().map(|(t, a, n)| (t * 1000, a * 1000, n));
+        assert!(scaled(few.worst(5)).eq(many.worst(5)));
     }
 
     #[test]

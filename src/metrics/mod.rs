@@ -3,13 +3,18 @@
 
 mod channels;
 mod confusion;
+pub mod precision;
 pub mod vitals;
 
-pub use channels::ChannelStats;
+pub use channels::{Alike, ChannelStats};
 pub use confusion::{ConfusionMatrix, argmax};
 
 /// How the scores of a net met their labels, summed over a test.
-#[derive(Clone, Debug)]
+///
+/// The answer to a label is the class of the highest score, the first of equals; NaN counts as the least. The rank of a
+/// label follows the same order, so that the first of [`Head::top_k`] is the accuracy. (The layer Accuracy calls a tie a
+/// miss, as Caffe does.)
+#[derive(Clone, Debug, Default)]
 pub struct Head {
     /// The blob of scores.
     pub scores: String,
@@ -19,7 +24,8 @@ pub struct Head {
     pub layer: String,
     /// Names of the classes, where they are known; else empty.
     pub names: Vec<String>,
-    /// Truth against answer.
+    /// Truth against answer. Where each channel is a question of its own (`each`), class 0 is no and class 1 yes, over all
+    /// channels.
     pub confusion: ConfusionMatrix,
     /// Labels that `ignore_label` left out.
     pub ignored: u64,
@@ -27,6 +33,25 @@ pub struct Head {
     pub top_k: Vec<(usize, u64)>,
     /// Of the scores; `None` where there are too many classes to hold each against each.
     pub channels: Option<ChannelStats>,
+    /// Where each channel answers yes (a score above 0) or no by itself: no and yes of each channel. Else empty.
+    pub each: Vec<ConfusionMatrix>,
+}
+
+/// Channels whose correlation, or share of equal values, is this or more say the same.
+pub const ALIKE: f64 = 0.99;
+
+impl Head {
+    /// What a class is called: its name where one is known, else its number.
+    pub fn name(&self, class: usize) -> String {
+        let name = self.names.get(class).filter(|name| !name.is_empty());
+        name.cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// Channels of scores that say the same; empty where they were not held against each other.
+    pub fn alike(&self) -> Vec<Alike> {
+        let channels = self.channels.as_ref();
+        channels.map_or_else(Vec::new, |channels| channels.alike(ALIKE))
+    }
 }
 
 /// A sample that a net does badly on.

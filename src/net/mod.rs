@@ -511,6 +511,22 @@ impl Net {
             .collect()
     }
 
+    /// Records of a pass over the longest of the sources that data layers read; `None` where nothing is read, or one of
+    /// them never ends.
+    ///
+    /// # Errors
+    /// Where a source cannot be read.
+    pub fn records(&mut self) -> Result<Option<u64>> {
+        let mut most = None;
+        for layer in self.layers.iter_mut().filter(|l| l.position().is_some()) {
+            match layer.records()? {
+                Some(records) => most = most.max(Some(records)),
+                None => return Ok(None),
+            }
+        }
+        Ok(most)
+    }
+
     /// Lets the data layer at a node index go on as if so many records had been delivered.
     ///
     /// # Errors

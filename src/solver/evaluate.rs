@@ -3,12 +3,13 @@
 use super::{
     Action, Look, Solver, Watch,
     best::Measured,
-    precision::{Evaluation, Tally},
+    precision::{self, Evaluation},
     snapshot::Position,
 };
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
+    metrics::precision::{Precision, Tally},
 };
 
 impl Solver {
@@ -135,7 +136,7 @@ impl Solver {
             } else {
                 tallies.resize(net.outputs().len(), Tally::default());
                 for (tally, (blob, _, view)) in tallies.iter_mut().zip(net.output_values()) {
-                    tally.add(blob, view)?;
+                    precision::add(tally, blob, view)?;
                 }
             }
             self.show_test((index, pass), observer, |watcher, look, observer| {
@@ -151,6 +152,7 @@ impl Solver {
             observer.on(&Event::TestLoss { loss: mean(loss) });
         }
         let outputs = self.test_nets[index].output_values();
+        let mut found: Vec<Precision> = Vec::new();
         let values: Vec<(&str, f32, f32)> = match evaluation {
             Evaluation::Means => outputs
                 .flat_map(|(blob, weight, view)| view.data.iter().map(move |_| (blob, weight)))
@@ -159,10 +161,10 @@ impl Solver {
                 .collect(),
             Evaluation::Precision(version) => {
                 let each = self.param.show_per_class_result();
-                outputs
-                    .zip(tallies)
-                    .map(|((blob, ..), tally)| (blob, 0.0, tally.mean(version, each, observer)))
-                    .collect()
+                for ((blob, ..), tally) in outputs.zip(&tallies) {
+                    found.push(precision::found(blob, tally, version, each, observer));
+                }
+                found.iter().map(|f| (&*f.blob, 0.0, f.mean)).collect()
             }
         };
         let mut means = Vec::with_capacity(values.len());
@@ -177,6 +179,15 @@ impl Solver {
             });
             means.push((blob.to_owned(), value));
             measured.push(loss_weight);
+        }
+        for found in &found {
+            observer.on(&Event::Precision {
+                iteration: self.iteration,
+                net: index,
+                blob: &found.blob,
+                mean: found.mean.into(),
+                classes: &found.figures(),
+            });
         }
         self.show_test((index, passes), observer, |watcher, look, observer| {
             watcher.test_done(look, observer)

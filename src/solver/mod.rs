@@ -56,6 +56,9 @@ pub struct SolverOptions {
     pub resume: Option<PathBuf>,
     /// What to keep and when to stop, by the tests.
     pub best: BestOptions,
+    /// Weights of the classes for losses of the training net, by layer name: they go before the `class_weighting` of the
+    /// file. The test nets stay as they are.
+    pub class_weights: Vec<(String, Vec<f32>)>,
     /// Tells the blobs that stay readable in a test net besides those of `keep`, from its message.
     pub wanted: Option<fn(&NetParameter) -> Vec<String>>,
 }
@@ -166,13 +169,7 @@ impl Solver {
         options: SolverOptions,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
-        if options.level != 0 || !options.stages.is_empty() {
-            let state = param.train_state.get_or_insert_default();
-            if options.level != 0 {
-                state.level = Some(options.level);
-            }
-            state.stage.extend(options.stages.iter().cloned());
-        }
+        sources::set_state(&mut param, &options);
         observer.on(&Event::SolverInit { solver: &param });
         let every = Every::new(&param)?;
         let schedule = Schedule::new(&param)?;
@@ -317,6 +314,22 @@ fn seed(param: &SolverParameter, options: &SolverOptions, observer: &mut dyn Obs
     })
 }
 
+/// The net that a solver of this message would train, in current form and in its state; nothing is built.
+///
+/// # Errors
+/// As [`Solver::new`] for what the message says of nets, and of reading the file.
+pub fn train_net(
+    param: &SolverParameter,
+    options: &SolverOptions,
+    observer: &mut dyn Observer,
+) -> Result<NetParameter> {
+    let mut param = param.clone();
+    sources::set_state(&mut param, options);
+    let state = param.train_state.as_ref();
+    let file = sources::train(&param)?.load(options, Phase::Train, state, observer)?;
+    Ok(file.net)
+}
+
 /// The nets of a solver with their parameters.
 struct Nets {
     net: Net,
@@ -336,7 +349,8 @@ impl Nets {
         let (train, tests) = (sources::train(param)?, sources::test(param)?);
         let mut params = Params::new();
         observer.on(&Event::TrainNet { file: train.file() });
-        let file = train.load(options, Phase::Train, param.train_state.as_ref(), observer)?;
+        let mut file = train.load(options, Phase::Train, param.train_state.as_ref(), observer)?;
+        sources::weigh(&mut file.net, &options.class_weights);
         let common = NetOptions {
             root: options.root.clone(),
             seed,

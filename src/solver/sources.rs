@@ -45,6 +45,30 @@ impl Source {
     }
 }
 
+/// Lays level and stages of the options over the state of the training net.
+pub(super) fn set_state(param: &mut SolverParameter, options: &SolverOptions) {
+    if options.level == 0 && options.stages.is_empty() {
+        return;
+    }
+    let state = param.train_state.get_or_insert_default();
+    if options.level != 0 {
+        state.level = Some(options.level);
+    }
+    state.stage.extend(options.stages.iter().cloned());
+}
+
+/// Writes weights of classes into the losses of these names.
+pub(super) fn weigh(net: &mut NetParameter, weights: &[(String, Vec<f32>)]) {
+    for layer in &mut net.layer {
+        let of_layer = weights.iter().find(|(name, _)| name == layer.name());
+        if let Some((_, weights)) = of_layer.filter(|_| !layer.bottom.is_empty()) {
+            let loss = layer.loss_param.get_or_insert_default();
+            loss.weight_by_label_freqs = Some(true);
+            loss.class_weighting.clone_from(weights);
+        }
+    }
+}
+
 /// A path of the solver, seen from the root.
 pub(super) fn under(root: &Path, path: &str) -> PathBuf {
     if root.as_os_str().is_empty() {
@@ -164,6 +188,25 @@ mod tests {
         param.train_net_param = Some(NetParameter::default());
         let error = train(&param).err().unwrap();
         assert!(error.message().contains("train_net_param"), "{error}");
+    }
+
+    #[test]
+    fn weights_go_before_those_of_the_file() {
+        let mut net = crate::load::net_from_text(
+            "net",
+            "layer { name: 'a' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 'y' loss_param { class_weighting: 7 ignore_label: 3 } }
+             layer { name: 'b' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 'y' }",
+            crate::load::LoadOptions::default(),
+            &mut crate::events::Silent,
+        )
+        .unwrap()
+        .net;
+        weigh(&mut net, &[("a".to_owned(), vec![1.0, 2.0])]);
+        let loss = net.layer[0].loss_param.as_ref().unwrap();
+        assert_eq!(loss.class_weighting, [1.0, 2.0]);
+        assert!(loss.weight_by_label_freqs());
+        assert_eq!(loss.ignore_label, Some(3));
+        assert_eq!(net.layer[1].loss_param, None);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! The run is none the wiser: what a pass would write into parameters is put back.
 
 use super::{
-    pairs::{Pair, pairs, shown},
-    samples::{Camera, Keys, Shot, producer},
+    heads::{Layout, Pair, pairs},
+    samples::{Camera, Keys, Shot, producer, shown},
 };
 use crate::{
     error::Result,
@@ -65,7 +65,7 @@ impl Maps {
         params: &mut Params,
         options: &MapsOptions<'_>,
     ) -> Result<Option<Self>> {
-        let pairs = pairs(net);
+        let pairs = pairs(net.layer.iter());
         let mut wanted: Vec<String> = options.blobs.to_vec();
         for pair in &pairs {
             wanted.extend([pair.scores.clone(), pair.label.clone()]);
@@ -175,9 +175,22 @@ impl Maps {
                 teller.input(&self.input)?;
             }
             for pair in &self.pairs {
-                let scores = self.probe.blob(&pair.scores);
-                if let (Some(scores), Some(labels)) = (scores, self.probe.blob(&pair.label)) {
-                    teller.pair(pair, scores, labels, first)?;
+                let (Some(scores), Some(labels)) =
+                    (self.probe.blob(&pair.scores), self.probe.blob(&pair.label))
+                else {
+                    continue;
+                };
+                let Some(map) = Map::of(Some(scores), sample) else {
+                    continue;
+                };
+                match pair.layout(scores.shape, labels.shape) {
+                    Some(Layout::Classes { classes, inner, .. })
+                        if (classes, inner) == (map.channels, map.plane()) =>
+                    {
+                        teller.pair(pair, map, labels, first)?;
+                    }
+                    Some(Layout::Each { .. }) => teller.channels(&pair.scores, &map, false)?,
+                    _ => {}
                 }
             }
             for blob in &self.blobs {
@@ -359,11 +372,11 @@ impl Teller<'_> {
         let plane = map.plane();
         // Labels that are no numbers of classes are of none.
         let class = |&label: &f32| {
-            let counted = label >= 0.0 && pair.ignore.is_none_or(|i| label != i as f32);
+            let counted = label >= 0.0 && !pair.ignore.iter().any(|&i| label == i as f32);
             counted.then_some(label as usize)
         };
         let labels = labels.data.chunks_exact(plane).nth(self.sample);
-        let labels = labels.filter(|_| samples > 0).unwrap_or_default();
+        let labels = labels.unwrap_or_default();
         if plane == 1 {
             let answer = argmax(map.values.iter().copied());
             let share = map.softmax()[answer] * 100.0;

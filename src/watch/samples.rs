@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     feed::{self, list, source::Source},
     graph::{Graph, Node},
+    layer::Role,
     report::{
         heatmap::Picture,
         photo::{Undo, photo},
@@ -21,6 +22,24 @@ use crate::{
 const LARGEST: u32 = 256;
 /// And enlarged to about this.
 const SMALLEST: u32 = 128;
+
+/// The blob that a net is shown: the first that data brings with rows and columns and is no label.
+pub(super) fn shown(graph: &Graph, labels: &[&str]) -> Option<String> {
+    let values = graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.kind.role, Role::Data | Role::Input))
+        .flat_map(|node| node.tops.iter().map(|&top| graph.value(top)))
+        .filter(|value| value.shape.axes() == 4 && !labels.contains(&&*value.name));
+    let mut best: Option<(bool, String)> = None;
+    for value in values {
+        let picture = [1, 3].contains(&value.shape.dims()[1]);
+        if best.as_ref().is_none_or(|(known, _)| picture && !known) {
+            best = Some((picture, value.name.to_string()));
+        }
+    }
+    best.map(|(_, name)| name)
+}
 
 /// The layer that brings a blob.
 pub(super) fn producer<'a>(graph: &'a Graph, blob: &str) -> Option<(usize, &'a Node)> {

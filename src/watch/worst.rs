@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{
-    pairs::{Pair, pairs, shown},
-    samples::{Camera, Keys, producer},
+    heads::{Layout, Pair, pairs},
+    samples::{Camera, Keys, producer, shown},
 };
 use crate::{
     error::Result,
@@ -16,16 +16,10 @@ use crate::{
     tensor::{Shape, Tensor, View},
 };
 
-/// A watcher that tells [`Event::Worst`]. Test nets have to keep what [`wanted`] names.
+/// A watcher that tells [`Event::Worst`]. Test nets have to keep what [`super::heads::wanted`] names.
 pub struct WorstSamples {
     most: usize,
     nets: Vec<Tested>,
-}
-
-/// Blobs that a test net has to keep for this: [`crate::SolverOptions::wanted`].
-pub fn wanted(net: &NetParameter) -> Vec<String> {
-    let pairs = pairs(net).into_iter();
-    pairs.flat_map(|pair| [pair.scores, pair.label]).collect()
 }
 
 /// A test net, and the worst of the test under way, the worst first.
@@ -50,7 +44,7 @@ impl WorstSamples {
     /// So many of each test; `nets` are the messages of the test nets.
     pub fn new(nets: &[NetParameter], most: usize) -> Self {
         let tested = |net| Tested {
-            pair: pairs(net).into_iter().next(),
+            pair: pairs(net.layer.iter()).into_iter().next(),
             found: Vec::new(),
         };
         Self {
@@ -144,7 +138,7 @@ impl Tested {
         };
         let input = input.and_then(|blob| net.blob(&blob));
         for sample in 0..samples {
-            let Some(judged) = judge(scores, labels, sample, pair.ignore) else {
+            let Some(judged) = judge(pair, scores, labels, sample) else {
                 return;
             };
             let order = |f: &Found| badness(f.loss, judged.loss) != Ordering::Less;
@@ -206,18 +200,21 @@ struct Judged {
 }
 
 /// The mean of -log softmax over the places whose labels count; `None` where scores and labels do not fit.
-fn judge(scores: View<'_>, labels: View<'_>, sample: usize, ignore: Option<i32>) -> Option<Judged> {
-    if scores.shape.axes() < 2 {
+fn judge(pair: &Pair, scores: View<'_>, labels: View<'_>, sample: usize) -> Option<Judged> {
+    let Some(Layout::Classes {
+        outer,
+        classes,
+        inner: plane,
+    }) = pair.layout(scores.shape, labels.shape)
+    else {
         return None;
-    }
-    let (samples, classes) = (scores.shape.dims()[0], scores.shape.dims()[1]);
-    let plane = scores.shape.count_from(2);
-    if classes == 0 || plane == 0 || labels.data.len() != samples * plane {
+    };
+    if plane == 0 || outer != scores.shape.legacy(0) {
         return None;
     }
     let count = classes * plane;
     let scores_of = scores.data.get(sample * count..(sample + 1) * count)?;
-    let labels = &labels.data[sample * plane..(sample + 1) * plane];
+    let labels = labels.data.get(sample * plane..(sample + 1) * plane)?;
     let (mut sum, mut counted, mut right) = (0.0f64, 0u64, 0u64);
     let mut answers = Vec::with_capacity(plane);
     let mut wrong: Vec<(usize, usize)> = Vec::new();
@@ -225,7 +222,7 @@ fn judge(scores: View<'_>, labels: View<'_>, sample: usize, ignore: Option<i32>)
         let place: Vec<f32> = (0..classes).map(|c| scores_of[c * plane + at]).collect();
         let answer = argmax(place.iter().copied());
         answers.push(answer);
-        let ignored = ignore.is_some_and(|i| label == i as f32);
+        let ignored = pair.ignore.iter().any(|&i| label == i as f32);
         if ignored || !(label >= 0.0 && label < classes as f32) {
             continue;
         }
@@ -259,7 +256,7 @@ fn judge(scores: View<'_>, labels: View<'_>, sample: usize, ignore: Option<i32>)
             }),
         )
     };
-    let map = scores.shape.axes() == 4 && plane > 1;
+    let map = scores.shape.axes() == 4 && plane > 1 && plane == scores.shape.count_from(2);
     Some(Judged {
         loss,
         truth,
@@ -284,31 +281,42 @@ fn commonest(wrong: &mut [(usize, usize)]) -> Option<((usize, usize), usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::LayerParameter;
+
+    fn pair(ignore: Option<i32>) -> Pair {
+        let mut layer = LayerParameter {
+            r#type: Some("SoftmaxWithLoss".into()),
+            bottom: vec!["s".into(), "l".into()],
+            ..Default::default()
+        };
+        layer.loss_param.get_or_insert_default().ignore_label = ignore;
+        pairs([&layer].into_iter()).remove(0)
+    }
 
     #[test]
     fn a_sample_by_hand() {
         let scores = Tensor::new([2, 2], vec![0.0, 0.0, 3.0, 0.0]).unwrap();
         let labels = Tensor::new([2], vec![1.0, 1.0]).unwrap();
-        let first = judge(scores.view(), labels.view(), 0, None).unwrap();
+        let first = judge(&pair(None), scores.view(), labels.view(), 0).unwrap();
         assert!((first.loss - 2f32.ln()).abs() < 1e-6);
         assert_eq!((&*first.truth, &*first.answer), ("1", "0"));
-        let second = judge(scores.view(), labels.view(), 1, None).unwrap();
+        let second = judge(&pair(None), scores.view(), labels.view(), 1).unwrap();
         assert!((second.loss - (1.0 + 3f32.exp()).ln()).abs() < 1e-5);
         assert_eq!(
-            judge(scores.view(), labels.view(), 1, Some(1))
+            judge(&pair(Some(1)), scores.view(), labels.view(), 1)
                 .unwrap()
                 .loss,
             0.0
         );
         let three = Tensor::zeros([3]);
-        assert!(judge(scores.view(), three.view(), 0, None).is_none());
+        assert!(judge(&pair(None), scores.view(), three.view(), 0).is_none());
     }
 
     #[test]
     fn a_map_counts_its_places() {
         let scores = Tensor::new([1, 2, 1, 4], vec![1., 1., 1., 1., 0., 0., 2., 0.]).unwrap();
         let labels = Tensor::new([1, 1, 1, 4], vec![0., 1., 1., 255.]).unwrap();
-        let judged = judge(scores.view(), labels.view(), 0, Some(255)).unwrap();
+        let judged = judge(&pair(Some(255)), scores.view(), labels.view(), 0).unwrap();
         assert_eq!(judged.answers, [0, 0, 1, 0]);
         assert_eq!(judged.truth, "66.7 % of places right");
         assert_eq!(judged.answer, "0 for 1 in 33.3 %");

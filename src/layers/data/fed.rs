@@ -142,6 +142,13 @@ impl<R: Recipe> Layer for Fed<R> {
         Some(self.position)
     }
 
+    fn records(&mut self) -> Result<Option<u64>> {
+        match &mut self.source {
+            Some(source) => source.count(),
+            None => (self.open)()?.count(),
+        }
+    }
+
     fn seek(&mut self, records: u64) -> Result<()> {
         if records != self.position {
             // Whatever the thread made ahead is of no use.

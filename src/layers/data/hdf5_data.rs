@@ -73,6 +73,10 @@ impl Layer for Hdf5Data {
         Some(self.rows.position())
     }
 
+    fn records(&mut self) -> Result<Option<u64>> {
+        Ok(Some(self.rows.count()))
+    }
+
     fn seek(&mut self, records: u64) -> Result<()> {
         self.rows.seek(records);
         Ok(())

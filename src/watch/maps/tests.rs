@@ -9,7 +9,7 @@ use crate::{
     metrics::Worst,
     schema::Datum,
     solver::{Action, Solver, SolverOptions},
-    watch::worst::{WorstSamples, wanted},
+    watch::{WorstSamples, heads::wanted},
 };
 
 /// Images of 3x8x8 and label maps of 1x8x8: the left half is class 0, the right class 1.
