@@ -80,7 +80,7 @@ impl Figures {
         ui: &mut Ui,
     ) -> Result<()> {
         // The log hears of them as events, and the record with it; on a terminal they are a result.
-        let mut say = |event: &Event<'_>, ui: &mut Ui| match ui.is_log() {
+        let say = |event: &Event<'_>, ui: &mut Ui| match ui.is_log() {
             true => ui.on(event),
             false => recording.tell(event),
         };

@@ -364,11 +364,7 @@ impl Teller<'_> {
     }
 
     /// Scores with their labels: a map of classes, or one class.
-    fn pair(&mut self, pair: &Pair, scores: View<'_>, labels: View<'_>, first: bool) -> Result<()> {
-        let samples = scores.shape.legacy(0);
-        let Some(map) = Map::of(Some(scores), self.sample) else {
-            return Ok(());
-        };
+    fn pair(&mut self, pair: &Pair, map: Map<'_>, labels: View<'_>, first: bool) -> Result<()> {
         let plane = map.plane();
         // Labels that are no numbers of classes are of none.
         let class = |&label: &f32| {

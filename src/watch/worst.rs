@@ -43,7 +43,7 @@ struct Found {
 impl WorstSamples {
     /// So many of each test; `nets` are the messages of the test nets.
     pub fn new(nets: &[NetParameter], most: usize) -> Self {
-        let tested = |net| Tested {
+        let tested = |net: &NetParameter| Tested {
             pair: pairs(net.layer.iter()).into_iter().next(),
             found: Vec::new(),
         };
