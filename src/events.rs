@@ -60,6 +60,8 @@ pub enum Event<'a> {
         params: &'a [Shape],
         /// Bytes of all tops so far, as Caffe counts them.
         memory: usize,
+        /// Floating-point operations of one forward pass; 0 where they are not worth telling.
+        flops: u64,
     },
     /// Whether a layer takes part in backward; told from the last layer to the first.
     LayerBackward {
@@ -89,6 +91,11 @@ pub enum Event<'a> {
     SolverInit {
         /// The message.
         solver: &'a SolverParameter,
+    },
+    /// The seed of all random numbers of a solver.
+    Seed {
+        /// The seed.
+        seed: u64,
     },
     /// The train net comes from this file; empty for an inline net.
     TrainNet {

@@ -16,7 +16,7 @@ fn executable() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_cortado").into(), PathBuf::from)
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(executable());
     command.stdin(Stdio::null());
     command

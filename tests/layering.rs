@@ -113,8 +113,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "dashboard",
         &[
-            "journal", "metrics", "report", "load", "graph", "feed", "schema", "tensor", "events",
-            "rng", "error",
+            "journal", "metrics", "model_io", "report", "load", "graph", "feed", "schema",
+            "tensor", "events", "rng", "error",
         ],
     ),
 ];

@@ -3,10 +3,12 @@
 mod alloc;
 mod cli;
 mod corpus;
+mod dashboard;
 mod data;
 mod detector;
 mod golden;
 mod hdf5;
+mod journal;
 mod laws;
 mod layering;
 mod metrics;

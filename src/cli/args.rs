@@ -32,6 +32,8 @@ pub struct Flag {
     pub hidden: bool,
     /// No flag at all, but a word of the line in its place: a file, a record's key. [`Flag::many`] takes all that are left.
     pub operand: bool,
+    /// Its value may be left out.
+    pub optional: bool,
 }
 
 impl Flag {
@@ -44,6 +46,7 @@ impl Flag {
             many: false,
             hidden: false,
             operand: false,
+            optional: false,
         }
     }
 
@@ -64,7 +67,15 @@ impl Flag {
             many: false,
             hidden: false,
             operand: false,
+            optional: false,
         }
+    }
+
+    /// May be given without its value, which counts as an empty one; [`Args::given`] tells that from nothing.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
     }
 
     /// May be given more than once.
@@ -104,6 +115,13 @@ impl Flag {
                 let arg = arg
                     .value_name(value)
                     .value_parser(clap::builder::OsStringValueParser::new());
+                let arg = if self.optional {
+                    arg.num_args(0..=1)
+                        .require_equals(true)
+                        .default_missing_value("")
+                } else {
+                    arg
+                };
                 if self.many {
                     arg.action(ArgAction::Append)
                 } else {
@@ -341,6 +359,7 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
                         joined.push("=");
                         joined.push(value);
                     }
+                    None if flag.optional => {}
                     None => {
                         return Err(Error::new(
                             ErrorKind::Param,
@@ -427,6 +446,12 @@ impl Args {
             .ok()
             .flatten()
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether a flag was given, with a value or without.
+    pub fn given(&self, name: &str) -> bool {
+        let source = self.matches.value_source(name);
+        source == Some(clap::parser::ValueSource::CommandLine)
     }
 
     /// Whether a switch is on.

@@ -14,6 +14,7 @@ use super::figures;
 use crate::number::g;
 use crate::{
     events::{Event, Observer, TopInfo},
+    journal::date,
     tensor::Shape,
     text,
 };
@@ -255,6 +256,7 @@ impl<W: Write> Observer for Glog<W> {
                 self.info("sgd_solver.cpp:99", &text);
             }
             Event::Step { .. }
+            | Event::Seed { .. }
             | Event::TestStep { .. }
             | Event::Vitals { .. }
             | Event::Picture { .. }
@@ -402,30 +404,6 @@ fn stamp(since_epoch: Duration, with_year: bool) -> String {
     )
 }
 
-/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01.
-fn date(days: u64) -> (u64, u64, u64) {
-    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
-    let (mut year, mut left) = (1970, days);
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if left < length {
-            break;
-        }
-        left -= length;
-        year += 1;
-    }
-    let february = if leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < length {
-            break;
-        }
-        left -= length;
-        month += 1;
-    }
-    (year, month, left + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -499,6 +477,7 @@ mod tests {
                 tops: &[top("conv2", true, &[8, 12, 24, 24], 0.0)],
                 params: &[],
                 memory: 1_552_896,
+                flops: 0,
             },
             Event::Layer {
                 name: "loss",
@@ -507,6 +486,7 @@ mod tests {
                 tops: &[top("loss", false, &[], 1.0)],
                 params: &[],
                 memory: 1_654_276,
+                flops: 0,
             },
             Event::LayerBackward {
                 name: "loss",

@@ -6,13 +6,16 @@ pub mod args;
 mod calibrate;
 pub mod command;
 mod compare;
+mod dashboard;
 mod figures;
 mod glog;
 mod metrics;
 mod names;
 mod nets;
+mod onlookers;
 mod progress;
 pub mod quickstart;
+mod record;
 mod run;
 mod signals;
 mod table;
@@ -42,6 +45,7 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &dashboard::COMMAND,
     &quickstart::COMMAND,
 ];
 

@@ -5,6 +5,7 @@ use super::{
     command::{Command, Status},
     figures, glog, metrics,
     nets::{self, Loaded, Wish},
+    record::{self, Named, Recording},
     ui::Ui,
 };
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub(super) const COMMAND: Command = Command {
         metrics::METRICS_JSON,
         metrics::CLASS_NAMES,
         metrics::AP_VERSION,
+        record::LOG_JSON,
     ],
     examples: "  cortado test --model=train_val.prototxt --weights=snap_iter_1000.caffemodel --iterations=100\n  cortado test --model=train_val.prototxt --weights=final.caffemodel --precision=int8 --calibration=final.calibration",
     run,
@@ -70,7 +72,18 @@ impl Figures {
     }
 
     /// Tells them and writes them where that is wanted.
-    fn tell(mut self, means: Vec<Output>, wanted: &metrics::Wanted, ui: &mut Ui) -> Result<()> {
+    fn tell(
+        mut self,
+        means: Vec<Output>,
+        wanted: &metrics::Wanted,
+        recording: &Recording,
+        ui: &mut Ui,
+    ) -> Result<()> {
+        // The log hears of them as events, and the record with it; on a terminal they are a result.
+        let say = |event: &Event<'_>, ui: &mut Ui| match ui.is_log() {
+            true => ui.on(event),
+            false => recording.tell(event),
+        };
         let heads = self.scores.take();
         let found = self.detections.take();
         if let Some(words) = self.scores.unused_names(&heads) {
@@ -84,28 +97,26 @@ impl Figures {
         let mut text = String::new();
         if !heads.is_empty() {
             let (iteration, net) = (0, 0);
-            if ui.is_log() {
-                ui.on(&Event::Metrics {
-                    iteration,
-                    net,
-                    heads: &heads,
-                });
-            }
+            let event = Event::Metrics {
+                iteration,
+                net,
+                heads: &heads,
+            };
+            say(&event, ui);
             for head in &heads {
                 text += &format!("\n{}\n", figures::head(head).join("\n"));
             }
         }
         for found in &found {
             let (mean, classes) = (f64::from(found.mean), found.figures());
-            if ui.is_log() {
-                ui.on(&Event::Precision {
-                    iteration: 0,
-                    net: 0,
-                    blob: &found.blob,
-                    mean,
-                    classes: &classes,
-                });
-            }
+            let event = Event::Precision {
+                iteration: 0,
+                net: 0,
+                blob: &found.blob,
+                mean,
+                classes: &classes,
+            };
+            say(&event, ui);
             let lines = figures::precision(&found.blob, mean, &classes);
             text += &format!("\n{}\n", lines.join("\n"));
             test.detections
@@ -123,8 +134,27 @@ impl Figures {
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "test --model=train_val.prototxt --weights=final.caffemodel";
     let iterations = args.count("iterations", 50)?;
-    args.need("model", "a net's definition", example)?;
+    let model = args.need("model", "a net's definition", example)?;
     args.need("weights", "the weights to score", example)?;
+    let named = Named {
+        name: &record::name_of(None, &model),
+        file: &model,
+        folder: None,
+        go_on: false,
+    };
+    let recording = Recording::start(args, named, ui)?;
+    let result = test(args, iterations, example, &recording, ui);
+    recording.end(result.as_ref().err(), ui);
+    result
+}
+
+fn test(
+    args: &Args,
+    iterations: usize,
+    example: &str,
+    recording: &Recording,
+    ui: &mut Ui,
+) -> Result<Status> {
     let wanted = metrics::Wanted::of(args)?;
     let version = metrics::version(args)?;
     ui.log("caffe.cpp:275", "Use CPU.");
@@ -172,11 +202,33 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         }
     }
     bar.finish_and_clear();
+    write_down(&scores, iterations, recording);
     let means = report(&scores, loss, iterations, ui)?;
     if wanted.on {
-        figures.tell(means, &wanted, ui)?;
+        figures.tell(means, &wanted, recording, ui)?;
     }
     Ok(Status::Done)
+}
+
+/// The means, for the record.
+fn write_down(scores: &[Score], iterations: usize, recording: &Recording) {
+    recording.tell(&Event::Testing {
+        iteration: 0,
+        net: 0,
+    });
+    let mut index = 0;
+    for score in scores.iter().filter(|score| !score.rows) {
+        for sum in &score.sums {
+            recording.tell(&Event::TestOutput {
+                net: 0,
+                index,
+                blob: &score.blob,
+                value: sum / iterations as f32,
+                loss_weight: score.weight,
+            });
+            index += 1;
+        }
+    }
 }
 
 /// Adds and tells the outputs of batch `i`.

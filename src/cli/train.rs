@@ -12,6 +12,8 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     metrics, nets,
+    onlookers::{self, Onlookers, Wishes},
+    record,
     signals::{EFFECTS, Signals},
     ui::Ui,
     weights,
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer, Silent},
-    load,
+    load::{self, LoadOptions},
     metrics::precision::Version,
     schema::{SolverParameter, solver_parameter::SolverMode},
     solver::{self, Action, BestOptions, Solver, SolverOptions},
@@ -85,8 +87,13 @@ pub(super) const COMMAND: Command = Command {
         metrics::NO_METRICS,
         metrics::METRICS_JSON,
         metrics::CLASS_NAMES,
+        record::RUN,
+        onlookers::DASHBOARD,
+        onlookers::MAPS,
+        record::TENSORBOARD,
+        record::LOG_JSON,
     ],
-    examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate",
+    examples: "  cortado train --solver=solver.prototxt\n  cortado train --solver=solver.prototxt --weights=pretrained.caffemodel\n  cortado train --solver=solver.prototxt --snapshot=snap_iter_1000.solverstate\n  cortado train --solver=solver.prototxt --dashboard\n  cortado train --solver=solver.prototxt --run=runs/first --tensorboard=logs",
     run,
 };
 
@@ -118,6 +125,21 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     if gpu && args.text("gpu").is_none() {
         ui.warn("solver_mode: GPU: this program computes on the CPU; the results are the same");
     }
+    let mut onlookers = Onlookers::start(args, &param, &file, snapshot.is_some(), ui)?;
+    let result = train(args, param, load, &mut onlookers, (sigint, sighup), ui);
+    onlookers.end(result.as_ref().err(), ui);
+    result
+}
+
+fn train(
+    args: &Args,
+    param: SolverParameter,
+    load: LoadOptions,
+    onlookers: &mut Onlookers,
+    (sigint, sighup): (Action, Action),
+    ui: &mut Ui,
+) -> Result<Status> {
+    let snapshot = args.path("snapshot");
     ui.log("caffe.cpp:197", "Use CPU.");
     let figures = metrics::Wanted::of(args)?;
     let mut options = SolverOptions {
@@ -141,7 +163,8 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     } else {
         Vec::new()
     };
-    let mut solver = Solver::new(param, options, ui)?;
+    onlookers.want(&mut options);
+    let mut solver = Solver::new(param, options, &mut onlookers.hearing(ui))?;
     for watcher in watchers {
         solver.watch(watcher);
     }
@@ -152,16 +175,20 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         // Nothing is trained yet, so nothing is lost.
         return Ok(Status::Done);
     }
+    onlookers.look_on(&mut solver, ui)?;
     let signals = Signals::listen(sigint, sighup)?;
+    let wishes = onlookers.wishes();
     let mut watch = Watch {
         ui,
         gone: Arc::default(),
+        wishes: &wishes,
         figures: figures.on,
         list,
     };
     let gone = watch.gone.clone();
     let mut control = || match signals.take() {
         Action::Continue if gone.swap(false, Ordering::Relaxed) => Action::Stop,
+        Action::Continue => wishes.next(),
         action => action,
     };
     let ended = solver.solve(&mut control, &mut watch);
@@ -198,6 +225,7 @@ fn watchers(
 struct Watch<'a> {
     ui: &'a mut Ui,
     gone: Arc<AtomicBool>,
+    wishes: &'a Wishes,
     /// Whether figures beyond Caffe's are told.
     figures: bool,
     list: Option<metrics::List>,
@@ -205,6 +233,7 @@ struct Watch<'a> {
 
 impl Observer for Watch<'_> {
     fn on(&mut self, event: &Event<'_>) {
+        self.wishes.tell(self.ui);
         if !self.figures && matches!(event, Event::Metrics { .. } | Event::Precision { .. }) {
             return;
         }

@@ -16,7 +16,6 @@ use super::{
 use crate::error::{Error, Place, Result};
 
 mod bytes;
-mod crc;
 mod log;
 mod merge;
 mod table;
@@ -62,6 +61,23 @@ impl LevelDbSource {
             position: 0,
             merge: None,
         })
+    }
+
+    /// Number of records, at least 1. The first call walks over all keys, unless a pass has come to its end.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn records(&mut self) -> Result<u64> {
+        if let Some(len) = self.len {
+            return Ok(len);
+        }
+        let mut merge = Merge::new(&self.version, &self.recent)?;
+        let mut len = 0;
+        while merge.advance(None).map_err(|e| self.placed(e))? {
+            len += 1;
+        }
+        self.len = Some(len);
+        Ok(len)
     }
 
     fn placed(&self, e: Error) -> Error {

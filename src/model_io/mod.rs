@@ -3,6 +3,7 @@
 mod atomic;
 pub mod binaryproto;
 pub mod caffemodel;
+pub(crate) mod crc32c;
 mod foreign;
 pub mod hdf5;
 pub mod npz;

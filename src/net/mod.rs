@@ -208,7 +208,7 @@ impl Net {
 
     fn announce(&self, params: &Params, learns: &[bool], observer: &mut dyn Observer) {
         let mut memory = 0;
-        for node in &self.graph.nodes {
+        for (index, node) in self.graph.nodes.iter().enumerate() {
             let bottoms: Vec<&str> = self.names(&node.bottoms).collect();
             let tops: Vec<TopInfo<'_>> = node
                 .tops
@@ -237,6 +237,7 @@ impl Net {
                 tops: &tops,
                 params: &shapes,
                 memory,
+                flops: self.layers[index].flops(),
             });
         }
         for (node, &needed) in self.graph.nodes.iter().zip(learns).rev() {
@@ -277,6 +278,11 @@ impl Net {
     /// Floating-point operations of one forward pass of a layer; 0 where they are not worth telling.
     pub fn flops(&self, node: NodeId) -> u64 {
         self.layers[node.index()].flops()
+    }
+
+    /// Whether a forward pass writes parameters, such as the running statistics of a BatchNorm.
+    pub fn writes_params(&self) -> bool {
+        self.plan.writes_params
     }
 
     /// Parameters, each once, in the order of a solver's history.

@@ -4,3 +4,22 @@ pub mod compare;
 pub mod heatmap;
 mod lettering;
 pub mod palette;
+pub mod photo;
+
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
+
+use crate::error::{Error, Result};
+
+/// A picture as the bytes of a PNG.
+///
+/// # Errors
+/// `Data` where it has no pixels.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    image
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|e| Error::data(format!("cannot make a PNG: {e}")))?;
+    Ok(bytes.into_inner())
+}

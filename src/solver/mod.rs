@@ -182,6 +182,7 @@ impl Solver {
         snapshot::check(&param, &options)?;
         best::check(&param, &options.best)?;
         let seed = seed(&param, &options, observer);
+        observer.on(&Event::Seed { seed });
         let weights = param.weights.iter().flat_map(|list| list.split(','));
         let weights: Vec<Weights> = weights
             .map(str::trim)

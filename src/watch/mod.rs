@@ -3,9 +3,14 @@
 pub mod balance;
 pub mod detections;
 pub mod heads;
+pub mod maps;
+mod samples;
 pub mod scores;
 pub mod vitals;
+pub mod worst;
 
 pub use detections::Detections;
+pub use maps::Maps;
 pub use scores::Scores;
 pub use vitals::Vitals;
+pub use worst::WorstSamples;

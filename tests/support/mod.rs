@@ -1,5 +1,7 @@
 //! What several tests need.
 
+pub(crate) mod segments;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -9,8 +9,10 @@ use std::{
     io::{self, BufReader, Read, Seek as _, SeekFrom},
 };
 
-use super::crc;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    model_io::crc32c as crc,
+};
 
 const BLOCK: u64 = 32 << 10;
 const HEAD: u64 = 7;

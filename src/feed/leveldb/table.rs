@@ -10,11 +10,11 @@ use std::{
     path::Path,
 };
 
-use super::{
-    bytes::{self, damaged},
-    crc,
+use super::bytes::{self, damaged};
+use crate::{
+    error::{Error, Result},
+    model_io::crc32c as crc,
 };
-use crate::error::{Error, Result};
 
 const FOOTER: usize = 48;
 const MAGIC: u64 = 0xDB47_7524_8B80_FB57;

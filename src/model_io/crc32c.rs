@@ -1,12 +1,8 @@
-//! CRC-32C, as LevelDB keeps it.
+//! CRC-32C as LevelDB and TensorBoard keep it: turned, so that no checksum is taken of a checksum.
 
 /// Tables for eight bytes at a time: `TABLES[k][b]` is the remainder of byte `b` with `k` zero bytes behind it.
 static TABLES: [[u32; 256]; 8] = tables();
 
-#[allow(
-    clippy::as_conversions,
-    reason = "a constant function has no other way"
-)]
 const fn tables() -> [[u32; 256]; 8] {
     let mut tables = [[0u32; 256]; 8];
     let mut byte = 0;
@@ -34,7 +30,7 @@ const fn tables() -> [[u32; 256]; 8] {
 }
 
 /// The checksum of these pieces one after the other, turned and shifted so that no checksum is taken of a checksum.
-pub(super) fn masked(pieces: &[&[u8]]) -> u32 {
+pub(crate) fn masked(pieces: &[&[u8]]) -> u32 {
     let look = |k: usize, byte: u8| TABLES[k][usize::from(byte)];
     let mut sum = u32::MAX;
     for piece in pieces {
