@@ -6,6 +6,7 @@ pub mod args;
 mod calibrate;
 pub mod command;
 mod compare;
+mod doctor;
 mod glog;
 mod nets;
 mod progress;
@@ -38,6 +39,7 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &doctor::COMMAND,
     &quickstart::COMMAND,
 ];
 

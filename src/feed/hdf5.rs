@@ -144,6 +144,11 @@ impl Rows {
         &self.shapes
     }
 
+    /// Rows of one pass over all files.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Number of the next row, counted over all passes.
     pub fn position(&self) -> u64 {
         self.position

@@ -27,7 +27,7 @@ pub use watch::{Look, Watch};
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
-    load::LoadOptions,
+    load::{LoadOptions, NetFile},
     model_io::caffemodel::{LoadReport, Weights},
     net::{Keep, Level, Net, NetOptions},
     params::Params,
@@ -314,6 +314,23 @@ fn seed(param: &SolverParameter, options: &SolverOptions, observer: &mut dyn Obs
         )));
         seed
     })
+}
+
+/// The nets that a solver names, in the states that they are built in: the one to train, then those to test.
+///
+/// # Errors
+/// `Param` where the solver names none, or too few or many; else of the first file that does not read.
+pub fn net_files(
+    param: &SolverParameter,
+    options: &SolverOptions,
+    observer: &mut dyn Observer,
+) -> Result<(NetFile, Vec<NetFile>)> {
+    let (train, tests) = (sources::train(param)?, sources::test(param)?);
+    let net = train.load(options, Phase::Train, param.train_state.as_ref(), observer)?;
+    let tests = tests.iter().enumerate().map(|(index, source)| {
+        source.load(options, Phase::Test, param.test_state.get(index), observer)
+    });
+    Ok((net, tests.collect::<Result<_>>()?))
 }
 
 /// The nets of a solver with their parameters.
