@@ -7,6 +7,7 @@ mod calibrate;
 pub mod command;
 mod compare;
 mod dashboard;
+mod doctor;
 mod figures;
 mod glog;
 mod metrics;
@@ -46,6 +47,7 @@ pub const COMMANDS: &[&Command] = &[
     &calibrate::COMMAND,
     &compare::COMMAND,
     &dashboard::COMMAND,
+    &doctor::COMMAND,
     &quickstart::COMMAND,
 ];
 

@@ -156,6 +156,11 @@ impl List {
         }
     }
 
+    /// The entries, in the order of the list.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Number of entries, at least 1.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -3,7 +3,7 @@
 //! The borrow checker is served by ownership: the vectors that a step writes are taken out of the arena, everything
 //! else is borrowed, and they go back afterwards, whatever happened.
 
-use std::{mem, time::Instant};
+use std::{fmt, mem, time::Instant};
 
 use super::{
     Net,
@@ -17,6 +17,57 @@ use crate::{
     rng::{Use, stream},
     tensor::{Shape, View, ViewMut},
 };
+
+/// A value that is not a finite number; `Display` tells where it is.
+#[derive(Clone, Debug)]
+pub struct NonFinite {
+    /// The layer's name.
+    pub layer: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// In which of its blobs.
+    pub place: NonFinitePlace,
+    /// Which element, in C order.
+    pub element: usize,
+    /// NaN or an infinity.
+    pub value: f32,
+}
+
+/// Which blob of a layer holds a [`NonFinite`].
+#[derive(Clone, Debug)]
+pub enum NonFinitePlace {
+    /// A parameter, by its number.
+    Param(usize),
+    /// A top.
+    Top {
+        /// Its name.
+        blob: String,
+        /// Its extents.
+        shape: Shape,
+    },
+}
+
+impl fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            layer,
+            kind,
+            element,
+            value,
+            ..
+        } = self;
+        match &self.place {
+            NonFinitePlace::Param(p) => write!(
+                f,
+                "parameter {p} of layer '{layer}' ({kind}) holds {value} at element {element}: the last update made it so"
+            ),
+            NonFinitePlace::Top { blob, .. } => write!(
+                f,
+                "top '{blob}' of layer '{layer}' ({kind}) holds {value} at element {element}"
+            ),
+        }
+    }
+}
 
 impl Net {
     /// Runs all layers and returns the total loss: every loss top, times its weight.
@@ -95,15 +146,19 @@ impl Net {
     }
 
     /// Where the last pass first met a value that is not a finite number: runs forward again on the same records.
-    pub fn first_non_finite(&mut self, params: &mut Params) -> Option<String> {
+    pub fn first_non_finite(&mut self, params: &mut Params) -> Option<NonFinite> {
         let bad = |data: &[f32]| data.iter().position(|x| !x.is_finite());
         for node in &self.graph.nodes {
             for (p, &id) in node.params.iter().enumerate() {
-                if let Some(at) = bad(&params[id].value.data) {
-                    return Some(format!(
-                        "parameter {p} of layer '{}' ({}) holds {} at element {at}: the last update made it so",
-                        node.name, node.kind.name, params[id].value.data[at]
-                    ));
+                let data = &params[id].value.data;
+                if let Some(element) = bad(data) {
+                    return Some(NonFinite {
+                        layer: node.name.to_string(),
+                        kind: node.kind.name,
+                        place: NonFinitePlace::Param(p),
+                        element,
+                        value: data[element],
+                    });
                 }
             }
         }
@@ -114,15 +169,18 @@ impl Net {
             }
             let node = self.run.node(self.plan.steps[i].node);
             for &top in &node.tops {
-                let data = self.data_of(top).data;
-                if let Some(at) = bad(data) {
-                    return Some(format!(
-                        "top '{}' of layer '{}' ({}) holds {} at element {at}",
-                        self.graph.value(top).name,
-                        node.name,
-                        node.kind.name,
-                        data[at]
-                    ));
+                let view = self.data_of(top);
+                if let Some(element) = bad(view.data) {
+                    return Some(NonFinite {
+                        layer: node.name.to_string(),
+                        kind: node.kind.name,
+                        place: NonFinitePlace::Top {
+                            blob: self.graph.value(top).name.to_string(),
+                            shape: view.shape.clone(),
+                        },
+                        element,
+                        value: view.data[element],
+                    });
                 }
             }
         }

@@ -16,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use arena::Arena;
 pub use calibration::{Calibration, Precision};
+pub use exec::{NonFinite, NonFinitePlace};
 pub use plan::Keep;
 
 pub use crate::optimize::Level;

@@ -155,6 +155,15 @@ pub struct Sheet {
 impl Sheet {
     /// The sheet as one picture.
     pub fn render(&self) -> RgbImage {
+        self.draw(true)
+    }
+
+    /// The sheet as one picture, without the scale of colours.
+    pub fn render_plain(&self) -> RgbImage {
+        self.draw(false)
+    }
+
+    fn draw(&self, scale: bool) -> RgbImage {
         const GAP: u32 = 6;
         const SCALE: u32 = 2;
         const LINE: u32 = lettering::HEIGHT * SCALE + 2 * GAP;
@@ -193,7 +202,9 @@ impl Sheet {
             }
             y += height;
         }
-        legend(&mut sheet, (margin, y + GAP), SCALE, INK);
+        if scale {
+            legend(&mut sheet, (margin, y + GAP), SCALE, INK);
+        }
         sheet
     }
 }

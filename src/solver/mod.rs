@@ -27,7 +27,7 @@ pub use watch::{Look, Watch};
 use crate::{
     error::{Error, Result},
     events::{Event, Observer},
-    load::LoadOptions,
+    load::{LoadOptions, NetFile},
     model_io::caffemodel::{LoadReport, Weights},
     net::{Keep, Level, Net, NetOptions},
     params::Params,
@@ -328,6 +328,25 @@ pub fn train_net(
     let state = param.train_state.as_ref();
     let file = sources::train(&param)?.load(options, Phase::Train, state, observer)?;
     Ok(file.net)
+}
+
+/// The nets that a solver names, in the states that they are built in: the one to train, then those to test.
+///
+/// # Errors
+/// `Param` where the solver names none, or too few or many; else of the first file that does not read.
+pub fn net_files(
+    param: &SolverParameter,
+    options: &SolverOptions,
+    observer: &mut dyn Observer,
+) -> Result<(NetFile, Vec<NetFile>)> {
+    let mut param = param.clone();
+    sources::set_state(&mut param, options);
+    let (train, tests) = (sources::train(&param)?, sources::test(&param)?);
+    let net = train.load(options, Phase::Train, param.train_state.as_ref(), observer)?;
+    let tests = tests.iter().enumerate().map(|(index, source)| {
+        source.load(options, Phase::Test, param.test_state.get(index), observer)
+    });
+    Ok((net, tests.collect::<Result<_>>()?))
 }
 
 /// The nets of a solver with their parameters.
