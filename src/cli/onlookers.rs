@@ -116,7 +116,7 @@ impl Onlookers {
     /// Where the page cannot be served.
     pub(crate) fn look_on(&mut self, solver: &mut Solver, ui: &mut Ui) -> Result<()> {
         if self.recording.pictures() {
-            self.watch(solver, ui);
+            watch(solver, &self.nets, &self.maps, Path::new(""), ui);
         }
         let (true, Some(folder)) = (self.shown, self.recording.folder()) else {
             return Ok(());
@@ -132,41 +132,6 @@ impl Onlookers {
         dashboard::tell(&server, ui);
         self.server = Some(server);
         Ok(())
-    }
-
-    /// Lets watchers look, as often as the run is tested or displayed.
-    fn watch(&self, solver: &mut Solver, ui: &mut Ui) {
-        let (train, tests) = match &self.nets[..] {
-            [train, tests @ ..] => (train, tests),
-            [] => return,
-        };
-        let interval = |n: i32| u64::try_from(n).ok().filter(|&n| n > 0);
-        let param = solver.param();
-        let tested = interval(param.test_interval()).filter(|_| !tests.is_empty());
-        let every = tested.or(interval(param.display())).unwrap_or(100);
-        let every = every.saturating_mul(SELDOM.div_ceil(every));
-        solver.watch(Box::new(Vitals::new(every)));
-        let options = MapsOptions {
-            blobs: &self.maps,
-            samples: SAMPLES,
-            net: NetOptions {
-                seed: solver.seed(),
-                ..NetOptions::default()
-            },
-            every: tested.is_none().then_some(every),
-        };
-        let net = tests.first().unwrap_or(train);
-        match Maps::new(net, &solver.net, &mut solver.params, &options) {
-            Ok(Some(maps)) => {
-                for blob in maps.unknown() {
-                    ui.warn(&format!("--maps: the net has no blob '{blob}'"));
-                }
-                solver.watch(Box::new(maps));
-            }
-            Ok(None) => {}
-            Err(error) => ui.warn(&format!("there are no heat maps: {error}")),
-        }
-        solver.watch(Box::new(WorstSamples::new(tests, WORST)));
     }
 
     /// What the page asks for, as it comes.
@@ -185,6 +150,50 @@ impl Onlookers {
             server.finish();
         }
     }
+}
+
+/// Lets watchers look, as often as the run is tested or displayed. `nets` are the messages of the train net and of the
+/// test nets, `maps` the blobs to make heat maps of besides the scores; paths of the nets start at `root`.
+pub(crate) fn watch(
+    solver: &mut Solver,
+    nets: &[NetParameter],
+    maps: &[String],
+    root: &Path,
+    observer: &mut dyn Observer,
+) {
+    let [train, tests @ ..] = nets else {
+        return;
+    };
+    let interval = |n: i32| u64::try_from(n).ok().filter(|&n| n > 0);
+    let param = solver.param();
+    let tested = interval(param.test_interval()).filter(|_| !tests.is_empty());
+    let every = tested.or(interval(param.display())).unwrap_or(100);
+    let every = every.saturating_mul(SELDOM.div_ceil(every));
+    solver.watch(Box::new(Vitals::new(every)));
+    let options = MapsOptions {
+        blobs: maps,
+        samples: SAMPLES,
+        net: NetOptions {
+            root: root.to_owned(),
+            seed: solver.seed(),
+            ..NetOptions::default()
+        },
+        every: tested.is_none().then_some(every),
+    };
+    let net = tests.first().unwrap_or(train);
+    match Maps::new(net, &solver.net, &mut solver.params, &options) {
+        Ok(Some(made)) => {
+            for blob in made.unknown() {
+                observer.on(&Event::Warning(&format!(
+                    "--maps: the net has no blob '{blob}'"
+                )));
+            }
+            solver.watch(Box::new(made));
+        }
+        Ok(None) => {}
+        Err(error) => observer.on(&Event::Warning(&format!("there are no heat maps: {error}"))),
+    }
+    solver.watch(Box::new(WorstSamples::new(tests, WORST)));
 }
 
 /// What the page asks for.

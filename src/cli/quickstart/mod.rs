@@ -6,6 +6,7 @@ mod evaluate;
 pub mod faces;
 mod folder;
 mod pictures;
+mod record;
 mod table;
 
 use std::{
@@ -17,10 +18,10 @@ use std::{
 pub(in crate::cli) use command::COMMAND;
 
 use crate::{
+    doctor::Diagnosis,
     error::{Error, Result},
     events::{Event, Observer},
     load::{self, LoadOptions},
-    solver::{Action, Solver, SolverOptions},
     tensor::Tensor,
 };
 use evaluate::Report;
@@ -81,15 +82,19 @@ pub fn run(args: &QuickstartArgs, observer: &mut dyn Observer, out: &mut dyn Wri
     let mean = folder::write_mean(&dir.join("mean.binaryproto"), &train)?;
     drop(train);
 
-    let mut reports = Vec::new();
+    let (mut reports, mut verdicts) = (Vec::new(), Vec::new());
     let mut iterations = 0;
     for variant in &VARIANTS {
-        let (report, done) = train_and_test(variant, args, &mean, &test, observer)?;
+        let (report, done, verdict) = train_and_test(variant, args, &mean, &test, observer)?;
         reports.push(report);
+        verdicts.push(verdict);
         iterations = done;
     }
-    let pictures = pictures::write(dir, &test, &reports)?;
-    let text = summary(args, iterations, &reports, &pictures, start.elapsed());
+    let shown = Shown {
+        pictures: pictures::write(dir, &test, &reports)?,
+        page: record::page(dir, &VARIANTS)?,
+    };
+    let text = summary(args, iterations, &reports, &verdicts, &shown, start.elapsed());
     out.write_all(text.as_bytes())
         .map_err(|e| Error::io("write", Path::new("the result"), &e))
 }
@@ -122,7 +127,7 @@ fn train_and_test(
     mean: &Tensor,
     test: &[Face],
     observer: &mut dyn Observer,
-) -> Result<(Report, u64)> {
+) -> Result<(Report, u64, Diagnosis)> {
     observer.on(&Event::Note(&format!(
         "training the network {}",
         variant.title
@@ -134,24 +139,28 @@ fn train_and_test(
         LoadOptions::default(),
         observer,
     )?;
-    let options = SolverOptions {
-        root: root.clone(),
-        ..SolverOptions::default()
-    };
     let prefix = param.snapshot_prefix().to_owned();
-    let mut solver = Solver::new(param, options, observer)?;
-    let outcome = solver.solve(&mut || Action::Continue, observer)?;
-    drop(solver);
+    let mut record = record::Record::start(variant, &root)?;
+    let outcome = record.train(param, &root, observer)?;
     let weights = root.join(format!("{prefix}_iter_{}.caffemodel", outcome.iteration));
+    let verdict = record.judge(&root, &weights, observer)?;
+    record.end(observer);
     let report = evaluate::evaluate(variant, &root, &weights, mean, test, pictures::SHOWN)?;
-    Ok((report, outcome.iteration))
+    Ok((report, outcome.iteration, verdict))
+}
+
+/// What there is to look at.
+struct Shown {
+    pictures: Vec<PathBuf>,
+    page: PathBuf,
 }
 
 fn summary(
     args: &QuickstartArgs,
     iterations: u64,
     reports: &[Report],
-    pictures: &[PathBuf],
+    verdicts: &[Diagnosis],
+    shown: &Shown,
     time: Duration,
 ) -> String {
     let mut text = format!(
@@ -159,10 +168,22 @@ fn summary(
         args.train, args.test
     );
     text += &table::render(reports);
+    for (variant, verdict) in VARIANTS.iter().zip(verdicts) {
+        let words = verdict.verdict();
+        // The verdict names the file; here the network's own title says more.
+        let words = words.split_once(": ").map_or(&*words, |(_, rest)| rest);
+        text += &format!("\nThe doctor on the network {}: {words}", variant.title);
+    }
+    let ill: Vec<bool> = verdicts.iter().map(|v| v.ill).collect();
+    text += &format!("\n{}\n", table::change(reports, &ill));
+    text += &format!(
+        "\nBoth trainings beside each other, with curves, heat maps and the nets: {}\n",
+        shown.page.display()
+    );
     text += "\nHeat maps, blue (0) to red (1), of the five softmax channels; from left to right after face, truth and\nanswer: ";
     text += &faces::CLASSES.join(", ");
     text += "\n";
-    for picture in pictures {
+    for picture in &shown.pictures {
         text += &format!("  {}\n", picture.display());
     }
     let dir = args.dir.display();
@@ -170,6 +191,7 @@ fn summary(
         "\nAll in {:.0} s. What next:\n  \
          cd {dir}/repaired && cortado train -solver solver.prototxt\n  \
          cd {dir}/repaired && cortado test -model train_val.prototxt -weights snap_iter_{iterations}.caffemodel -iterations {}\n  \
+         cd {dir}/as_written && cortado doctor -solver solver.prototxt\n  \
          diff {dir}/as_written/train_val.prototxt {dir}/repaired/train_val.prototxt\n",
         time.as_secs_f64(),
         args.test.div_ceil(folder::BATCH),
