@@ -1,6 +1,9 @@
 //! What 'train' and 'test' have in common about figures: flags, names of classes, the file of figures.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use super::{
     args::{Args, Flag},
@@ -123,7 +126,7 @@ impl List {
     }
 }
 
-fn write(path: &PathBuf, what: &impl serde::Serialize) -> Result<()> {
+fn write(path: &Path, what: &impl serde::Serialize) -> Result<()> {
     atomic_write(path, |file| {
         let failed = |error: std::io::Error| Error::io("write", path, &error);
         serde_json::to_writer(&mut *file, what).map_err(|error| failed(error.into()))?;
@@ -152,10 +155,10 @@ pub(crate) fn class_names(args: &Args, map: Option<PathBuf>) -> Result<Vec<Strin
     if told.contains(',') {
         return Ok(told.split(',').map(|name| name.trim().to_owned()).collect());
     }
-    from_file(&PathBuf::from(told))
+    from_file(Path::new(&told))
 }
 
-fn from_file(path: &PathBuf) -> Result<Vec<String>> {
+fn from_file(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::io("read", path, &error).help(
             "--class-names takes names separated by commas, or the name of a file with one a line",

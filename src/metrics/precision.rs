@@ -122,7 +122,13 @@ impl Precision {
 
     /// Class and average precision; 0 where nothing was found.
     pub fn figures(&self) -> Vec<(i32, f64)> {
-        let of = |class: &Class| (class.class, class.average.unwrap_or(0.0).into());
+        // Eleven elevenths are a little more than 1 in f32.
+        let of = |class: &Class| {
+            (
+                class.class,
+                f64::from(class.average.unwrap_or(0.0)).min(1.0),
+            )
+        };
         self.classes.iter().map(of).collect()
     }
 }
