@@ -255,6 +255,5 @@ mod tests {
     #[test]
     fn rates_as_people_write_them() {
         assert_eq!(round(0.00734), "0.007");
-
     }
 }
