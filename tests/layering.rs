@@ -112,6 +112,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "dashboard",
+        // Model_io: a page is written beside and renamed, as a model is.
         &[
             "journal", "metrics", "model_io", "report", "load", "graph", "feed", "schema",
             "tensor", "events", "rng", "error",

@@ -280,7 +280,7 @@ pub(crate) fn command_name(args: &[OsString], all: &[&Command]) -> Option<usize>
                     && all
                         .iter()
                         .flat_map(|c| flags(c))
-                        .any(|f| f.is(&name) && f.value.is_some() && !f.operand);
+                        .any(|f| f.is(&name) && f.value.is_some() && !f.operand && !f.optional);
                 at += 1 + usize::from(takes);
             }
         }
@@ -354,7 +354,10 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
                 let known = |arg: &OsString| {
                     split(arg).is_some_and(|(n, _)| flags(command).any(|f| f.name == n))
                 };
-                match args.next_if(|next| !known(next)) {
+                // What looks like a flag is no value that may be left out.
+                let value =
+                    |next: &&OsString| !known(next) && !(flag.optional && split(next).is_some());
+                match args.next_if(value) {
                     Some(value) => {
                         joined.push("=");
                         joined.push(value);
@@ -648,6 +651,35 @@ mod tests {
         let args = Args::new(none.unwrap(), "move", "cortado");
         assert_eq!(args.text("what"), None);
         assert!(args.all("where").is_empty());
+    }
+
+    #[test]
+    fn a_value_may_be_left_out() {
+        const SHOW: Command = Command {
+            flags: &[
+                Flag::value("page", "ADDR", "").optional(),
+                Flag::switch("fast", ""),
+            ],
+            ..COPY
+        };
+        for (line, wanted) in [
+            ("-page", "--page"),
+            ("-page -fast", "--page --fast"),
+            ("-page 80", "--page=80"),
+            ("-page=a:80", "--page=a:80"),
+        ] {
+            let line = normalise(&words(line), &SHOW, &[&SHOW]).unwrap();
+            assert_eq!(line.rest.join(OsStr::new(" ")), wanted);
+            let words = std::iter::once("show".into()).chain(line.rest);
+            let matches = clap_command(&SHOW, "cortado").try_get_matches_from(words);
+            let args = Args::new(matches.unwrap(), "show", "cortado");
+            assert!(args.given("page"), "{wanted}");
+            let value = wanted.split_once("page=").map(|(_, v)| v.to_owned());
+            assert_eq!(args.text("page"), value);
+        }
+        assert!(normalise(&words("-page -what"), &SHOW, &[&SHOW]).is_err());
+        let none = clap_command(&SHOW, "cortado").try_get_matches_from(["show"]);
+        assert!(!Args::new(none.unwrap(), "show", "cortado").given("page"));
     }
 
     #[test]

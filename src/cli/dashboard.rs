@@ -101,6 +101,12 @@ pub(super) fn tell(server: &Server, ui: &mut Ui) {
         );
     }
     say(ui, &format!("dashboard: {}", server.url()));
+    if server.everywhere() {
+        say(
+            ui,
+            "from other machines: the same with this one's name or address",
+        );
+    }
 }
 
 /// The nets that a solver's file names, as they are in each phase.

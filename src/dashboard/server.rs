@@ -1,7 +1,7 @@
 //! The server: a thread of its own with a small runtime, so that training never waits for a page.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
@@ -44,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     url: String,
+    /// Whether it listens on every address of this machine.
+    everywhere: bool,
     /// Whether its port is another than the usual one, because that was taken.
     moved: bool,
     closing: watch::Sender<bool>,
@@ -114,7 +116,13 @@ impl Server {
         let bound = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let guard = Guard::new(bound)?;
-        let mut url = format!("http://{bound}/");
+        // No browser goes to the address that stands for all.
+        let seen = match bound.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        let mut url = format!("http://{}/", SocketAddr::new(seen, bound.port()));
         if let Some(token) = guard.token() {
             url += &format!("?token={token}");
         }
@@ -144,6 +152,7 @@ impl Server {
             .map_err(failed)?;
         Ok(Self {
             url,
+            everywhere: seen != bound.ip(),
             moved,
             closing,
             done,
@@ -154,6 +163,11 @@ impl Server {
     /// What to open: the address, with the token where one is asked for.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether it listens on every address of this machine, of which [`Server::url`] names one.
+    pub fn everywhere(&self) -> bool {
+        self.everywhere
     }
 
     /// Whether the usual port was taken.
