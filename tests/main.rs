@@ -6,6 +6,7 @@ mod corpus;
 mod dashboard;
 mod data;
 mod detector;
+mod doctor;
 mod golden;
 mod hdf5;
 mod journal;

@@ -183,7 +183,8 @@ impl Sheet {
             .collect();
         let width = (margin + columns * (cell_width + GAP))
             .max(GAP * 2 + lettering::width(&self.title, SCALE));
-        let height = 3 * LINE + heights.iter().sum::<u32>() + GAP;
+        let lines = if scale { 3 } else { 2 };
+        let height = lines * LINE + heights.iter().sum::<u32>() + GAP;
         let mut sheet = RgbImage::from_pixel(width, height, PAPER);
 
         lettering::write(&mut sheet, &self.title, (GAP, GAP), SCALE, INK);

@@ -403,32 +403,29 @@ fn updates(
 }
 
 fn table(graph: &Graph, run: &Run, layers: &[Looked<'_>]) -> Table {
-    let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
+    let cell = |value: Option<f64>| value.map_or_else(String::new, short);
     let rows = layers.iter().filter_map(|l| {
         let blob = l.last.blobs.first()?;
         let weights = l.last.params.first();
-        let in_place = l
-            .node
-            .tops
-            .first()
-            .is_some_and(|&t| graph.value(t).version > 0);
-        if weights.is_none()
-            && !in_place
-            && !l.node.bottoms.is_empty()
-            && !l.node.kind.name.contains("ReLU")
-        {
+        let &top = l.node.tops.first()?;
+        let shown =
+            weights.is_some() || l.node.bottoms.is_empty() || l.node.kind.name.contains("ReLU");
+        if !shown {
             return None;
         }
+        // A blob that a later layer writes over is that layer's.
+        let own = graph.latest(&graph.value(top).name) == Some(top);
+        let of = |text: String| if own { text } else { String::new() };
         Some(vec![
             l.node.name.to_string(),
             l.node.kind.name.to_owned(),
-            short(blob.mean),
-            short(blob.deviation),
-            percent(blob.zeros),
-            match blob.channels {
+            of(short(blob.mean)),
+            of(short(blob.deviation)),
+            of(percent(blob.zeros)),
+            of(match blob.channels {
                 0 => "-".to_owned(),
                 n => format!("{} of {n}", blob.dead.len()),
-            },
+            }),
             cell(weights.map(|w| w.norm)),
             cell(weights.and_then(|w| w.gradient)),
             cell(weights.and_then(ParamVitals::ratio)),

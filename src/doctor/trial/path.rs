@@ -36,22 +36,28 @@ pub(super) fn above(graph: &Graph, value: ValueId) -> (Vec<&Node>, Option<&Node>
     }
 }
 
+/// The value that a reader of `value` reads: splits, which are inserted for several readers, are passed over.
+pub(super) fn source(graph: &Graph, value: ValueId) -> ValueId {
+    let mut at = value;
+    loop {
+        let node = graph.node(graph.value(at).producer);
+        match node.bottoms.first() {
+            Some(&bottom) if node.origin.is_none() => at = bottom,
+            _ => return at,
+        }
+    }
+}
+
 /// The name of the blob that a node reads first.
 pub(super) fn bottom<'a>(graph: &'a Graph, node: &Node) -> Option<&'a str> {
     let &id = node.bottoms.first()?;
-    Some(&graph.value(id).name)
+    Some(&graph.value(source(graph, id)).name)
 }
 
 /// The layer, not inserted, that a node reads first.
 pub(super) fn before<'a>(graph: &'a Graph, node: &Node) -> Option<&'a Node> {
-    let mut at = *node.bottoms.first()?;
-    loop {
-        let made = graph.node(graph.value(at).producer);
-        if made.origin.is_some() {
-            return Some(made);
-        }
-        at = *made.bottoms.first()?;
-    }
+    let &id = node.bottoms.first()?;
+    Some(graph.node(graph.value(source(graph, id)).producer))
 }
 
 /// The layers that read a node's tops, inserted ones passed over.

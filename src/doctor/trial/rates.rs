@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Steps of the test, and the fewest that say something.
-const STEPS: u64 = 30;
+const STEPS: u64 = 25;
 /// The rates, against base_lr.
 const FROM: f64 = 1e-2;
 const TO: f64 = 1e3;

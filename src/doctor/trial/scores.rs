@@ -53,6 +53,7 @@ impl Head {
                 let [scores, label, ..] = node.bottoms[..] else {
                     continue;
                 };
+                let [scores, label] = [scores, label].map(|id| path::source(graph, id));
                 let value = graph.value(scores);
                 let name = value.name.to_string();
                 let axis = axis(&node.def.param);
