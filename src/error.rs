@@ -169,44 +169,52 @@ impl Error {
     }
 }
 
+/// An arrow to the spot, over one or more lines, without a trailing newline; a text is shown with a caret under it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text {
+                file,
+                line,
+                column,
+                excerpt,
+                width,
+            } => {
+                let gutter = line.to_string().len();
+                let (excerpt, column_shown) = clip(excerpt, *column);
+                let carets = "^".repeat((*width).clamp(1, 60));
+                write!(
+                    f,
+                    "{:gutter$}--> {file}:{line}:{column}\n{:gutter$} |\n{line} | {excerpt}\n{:gutter$} | {:indent$}{carets}",
+                    "",
+                    "",
+                    "",
+                    "",
+                    indent = column_shown.saturating_sub(1),
+                )
+            }
+            Self::Layer {
+                name,
+                kind,
+                bottoms,
+            } => {
+                write!(f, "  --> layer '{name}' ({kind})")?;
+                if bottoms.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", bottoms {}", bottoms.join(", "))
+            }
+            Self::File(file) => write!(f, "  --> {file}"),
+            Self::Record { source, key } => write!(f, "  --> {source}, record '{key}'"),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         for place in &self.places {
-            match place {
-                Place::Text {
-                    file,
-                    line,
-                    column,
-                    excerpt,
-                    width,
-                } => {
-                    let gutter = line.to_string().len();
-                    let (excerpt, column_shown) = clip(excerpt, *column);
-                    let carets = "^".repeat((*width).clamp(1, 60));
-                    write!(
-                        f,
-                        "\n{:gutter$}--> {file}:{line}:{column}\n{:gutter$} |\n{line} | {excerpt}\n{:gutter$} | {:indent$}{carets}",
-                        "",
-                        "",
-                        "",
-                        "",
-                        indent = column_shown.saturating_sub(1),
-                    )?;
-                }
-                Place::Layer {
-                    name,
-                    kind,
-                    bottoms,
-                } => {
-                    write!(f, "\n  --> layer '{name}' ({kind})")?;
-                    if !bottoms.is_empty() {
-                        write!(f, ", bottoms {}", bottoms.join(", "))?;
-                    }
-                }
-                Place::File(file) => write!(f, "\n  --> {file}")?,
-                Place::Record { source, key } => write!(f, "\n  --> {source}, record '{key}'")?,
-            }
+            write!(f, "\n{place}")?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n  help: {help}")?;

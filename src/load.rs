@@ -44,8 +44,34 @@ pub struct NetFile {
     pub net: NetParameter,
     /// Where it was read.
     pub path: PathBuf,
+    /// What its text says that was skipped.
+    pub warnings: Vec<text::Warning>,
     document: Option<Document>,
     origins: Vec<Option<usize>>,
+}
+
+/// A solver with the text that it came from.
+#[derive(Clone, Debug)]
+pub struct SolverFile {
+    /// The solver in current form.
+    pub param: SolverParameter,
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What its text says that was skipped.
+    pub warnings: Vec<text::Warning>,
+    document: Document,
+}
+
+impl SolverFile {
+    /// The text.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The spot of a field, by its path; `None` where the text does not spell it out.
+    pub fn place(&self, field: &str) -> Option<Place> {
+        self.document.place(&text::Step::path(field))
+    }
 }
 
 impl NetFile {
@@ -58,6 +84,7 @@ impl NetFile {
         Ok(Self {
             net: upgraded.net,
             path: PathBuf::new(),
+            warnings: Vec::new(),
             document: None,
             origins: upgraded.origins,
         })
@@ -67,6 +94,17 @@ impl NetFile {
     pub fn place(&self, index: usize, field: Option<&str>) -> Option<Place> {
         let origin = (*self.origins.get(index)?)?;
         self.document.as_ref()?.layer_place(origin, field)
+    }
+
+    /// The text, where there is one.
+    pub fn document(&self) -> Option<&Document> {
+        self.document.as_ref()
+    }
+
+    /// Layer `index` of `net` as the text has it: its field and block.
+    pub fn text_of(&self, index: usize) -> Option<(&text::Field, &text::Block)> {
+        let origin = (*self.origins.get(index)?)?;
+        self.document.as_ref()?.layer(origin)
     }
 }
 
@@ -85,6 +123,7 @@ pub fn net(path: &Path, options: LoadOptions, observer: &mut dyn Observer) -> Re
         return Ok(NetFile {
             net: upgraded.net,
             path: path.to_path_buf(),
+            warnings: Vec::new(),
             document: None,
             origins: upgraded.origins,
         });
@@ -150,6 +189,7 @@ fn finish_net(
     Ok(NetFile {
         net: upgraded.net,
         path: path.to_path_buf(),
+        warnings: parsed.warnings,
         document: Some(parsed.document),
         origins: upgraded.origins,
     })
@@ -164,6 +204,18 @@ pub fn solver(
     options: LoadOptions,
     observer: &mut dyn Observer,
 ) -> Result<SolverParameter> {
+    solver_file(path, options, observer).map(|file| file.param)
+}
+
+/// [`solver`], with its text.
+///
+/// # Errors
+/// `Io`, `Syntax` or `Schema`, with the place.
+pub fn solver_file(
+    path: &Path,
+    options: LoadOptions,
+    observer: &mut dyn Observer,
+) -> Result<SolverFile> {
     finish_solver(
         text::read_file("SolverParameter", path, options.text())?,
         path,
@@ -181,6 +233,19 @@ pub fn solver_from_text(
     options: LoadOptions,
     observer: &mut dyn Observer,
 ) -> Result<SolverParameter> {
+    solver_file_from_text(name, text, options, observer).map(|file| file.param)
+}
+
+/// [`solver_from_text`], with its text.
+///
+/// # Errors
+/// `Syntax` or `Schema`, with the place.
+pub fn solver_file_from_text(
+    name: &str,
+    text: &str,
+    options: LoadOptions,
+    observer: &mut dyn Observer,
+) -> Result<SolverFile> {
     let source = Source::new(name, text);
     finish_solver(
         text::parse_with("SolverParameter", &source, options.text())?,
@@ -193,10 +258,16 @@ fn finish_solver(
     parsed: Parsed<SolverParameter>,
     path: &Path,
     observer: &mut dyn Observer,
-) -> Result<SolverParameter> {
+) -> Result<SolverFile> {
     tell(&parsed, observer);
-    upgrade::solver(parsed.message, path)
-        .map_err(|error| error.at(Place::File(path.display().to_string())))
+    let param = upgrade::solver(parsed.message, path)
+        .map_err(|error| error.at(Place::File(path.display().to_string())))?;
+    Ok(SolverFile {
+        param,
+        path: path.to_path_buf(),
+        warnings: parsed.warnings,
+        document: parsed.document,
+    })
 }
 
 fn tell<T>(parsed: &Parsed<T>, observer: &mut dyn Observer) {

@@ -1,6 +1,7 @@
 //! One binary for all tests that look at the whole; what a single file promises is tested at its own bottom.
 
 mod alloc;
+mod check;
 mod cli;
 mod corpus;
 mod dashboard;

@@ -4,10 +4,12 @@
 
 pub mod args;
 mod calibrate;
+mod check;
 pub mod command;
 mod compare;
 mod dashboard;
 mod doctor;
+mod explain;
 mod figures;
 mod glog;
 mod metrics;
@@ -46,8 +48,10 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
-    &dashboard::COMMAND,
+    &check::COMMAND,
+    &explain::COMMAND,
     &doctor::COMMAND,
+    &dashboard::COMMAND,
     &quickstart::COMMAND,
 ];
 

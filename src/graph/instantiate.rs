@@ -115,6 +115,23 @@ pub fn build(net: &NetParameter, params: &mut Params, options: &BuildOptions<'_>
     })
 }
 
+/// Checks how the layers of `net`, in its `state`, hang together, before any of them is made.
+///
+/// # Errors
+/// As [`build`], without those of single layers; with the layer's index in the message.
+pub fn check_wiring(net: &NetParameter) -> Result<(), (Error, Option<usize>)> {
+    let (kept, origins, _) = filter(net).map_err(|error| (error, None))?;
+    let def = |param: &LayerParameter| LayerDef {
+        param: param.clone(),
+        phase: crate::schema::Phase::Test,
+        backward: false,
+        root: PathBuf::new(),
+        seed: 0,
+        index: 0,
+    };
+    wire(&kept, &origins, def).map(|_| ())
+}
+
 /// A parameter that has a name, to be shared.
 struct Named {
     id: ParamId,

@@ -14,7 +14,9 @@ mod verify;
 use std::sync::Arc;
 
 pub use filter::{filter, state_of};
-pub use instantiate::{Brought, BuildOptions, Built, Locate, build, reshape, reshape_behind};
+pub use instantiate::{
+    Brought, BuildOptions, Built, Locate, build, check_wiring, reshape, reshape_behind,
+};
 pub use stand_in::stand_in;
 pub use verify::verify;
 
