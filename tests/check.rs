@@ -97,7 +97,7 @@ fn ground() -> tempfile::TempDir {
         database(&at("_from_one_lmdb"), records, 3, 48, 1);
     }
     let mean = Tensor::new([1, 3, 48, 48], vec![127.0; 3 * 48 * 48]).unwrap();
-    write_binaryproto(&dir.path().join("mean.binaryproto"), &mean).unwrap();
+    write_binaryproto(&dir.path().join("mean.binaryproto"), mean.view()).unwrap();
     for folder in folders(&fixtures().join("broken")) {
         let copy = dir.path().join(folder.file_name().unwrap());
         fs::create_dir(&copy).unwrap();

@@ -443,6 +443,12 @@ impl Args {
         format!("{} {}", self.call, rest.trim_start())
     }
 
+    /// The command line of another command, for a person to type.
+    pub(crate) fn other(&self, example: &str) -> String {
+        let program = self.call.strip_suffix(self.command).unwrap_or("cortado ");
+        format!("{program}{example}")
+    }
+
     fn raw(&self, name: &str) -> Option<&OsString> {
         self.matches
             .try_get_one::<OsString>(name)

@@ -72,7 +72,7 @@ fn paths(args: &Args) -> Result<Vec<PathBuf>> {
     paths.extend(args.path("solver"));
     if paths.is_empty() {
         return Err(Error::new(ErrorKind::Param, "check needs a file")
-            .help(format!("name it: {} check solver.prototxt", args.program())));
+            .help(format!("name it: {}", args.other("check solver.prototxt"))));
     }
     Ok(paths)
 }
@@ -125,7 +125,10 @@ fn report(args: &Args, found: &[Finding], mended: &[Mended], paths: &[PathBuf]) 
         text += &format!("--fix mends {these}; --diff shows how\n");
     }
     if let Some(first) = found.first() {
-        text += &format!("'{} explain {}' tells more\n", args.program(), first.code);
+        text += &format!(
+            "'{}' tells more\n",
+            args.other(&format!("explain {}", first.code))
+        );
     }
     text
 }

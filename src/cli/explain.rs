@@ -14,13 +14,12 @@ use crate::{
 pub(super) const COMMAND: Command = Command {
     name: "explain",
     about: "what a code of check or doctor means, why, and an example wrong and right",
-    flags: &[Flag::value(
+    flags: &[Flag::operand(
         "code",
-        "CODE",
+        "CODES",
         "N010, for instance; without one, all codes in a line each",
     )
-    .many()
-    .bare()],
+    .many()],
     examples: "  cortado explain N010
   cortado explain",
     run,
@@ -66,5 +65,5 @@ fn page(code: &str) -> Option<String> {
 
 fn unknown(code: &str, args: &Args) -> Error {
     Error::new(ErrorKind::Param, format!("there is no code '{code}'"))
-        .help(format!("'{} explain' lists all codes", args.program()))
+        .help(format!("'{}' lists all codes", args.other("explain")))
 }

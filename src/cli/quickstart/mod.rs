@@ -94,7 +94,14 @@ pub fn run(args: &QuickstartArgs, observer: &mut dyn Observer, out: &mut dyn Wri
         pictures: pictures::write(dir, &test, &reports)?,
         page: record::page(dir, &VARIANTS)?,
     };
-    let text = summary(args, iterations, &reports, &verdicts, &shown, start.elapsed());
+    let text = summary(
+        args,
+        iterations,
+        &reports,
+        &verdicts,
+        &shown,
+        start.elapsed(),
+    );
     out.write_all(text.as_bytes())
         .map_err(|e| Error::io("write", Path::new("the result"), &e))
 }
@@ -142,9 +149,10 @@ fn train_and_test(
     let prefix = param.snapshot_prefix().to_owned();
     let mut record = record::Record::start(variant, &root)?;
     let outcome = record.train(param, &root, observer)?;
-    let weights = root.join(format!("{prefix}_iter_{}.caffemodel", outcome.iteration));
-    let verdict = record.judge(&root, &weights, observer)?;
+    let weights = format!("{prefix}_iter_{}.caffemodel", outcome.iteration);
+    let verdict = record.judge(&root, Path::new(&weights), observer)?;
     record.end(observer);
+    let weights = root.join(weights);
     let report = evaluate::evaluate(variant, &root, &weights, mean, test, pictures::SHOWN)?;
     Ok((report, outcome.iteration, verdict))
 }

@@ -66,7 +66,7 @@ impl Record {
         solver.solve(&mut || Action::Continue, &mut both)
     }
 
-    /// What the doctor says of the files, the data and the trained weights.
+    /// What the doctor says of the files, the data and the trained weights, a file in `root`.
     pub(super) fn judge(
         &mut self,
         root: &Path,
@@ -124,6 +124,10 @@ pub(super) fn page(dir: &Path, variants: &[Variant]) -> Result<PathBuf> {
         })
         .collect();
     let path = dir.join("report.html");
-    dashboard::write_report(&runs, "The facial-region network, as written and repaired", &path)?;
+    dashboard::write_report(
+        &runs,
+        "The facial-region network, as written and repaired",
+        &path,
+    )?;
     Ok(path)
 }
