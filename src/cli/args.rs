@@ -356,7 +356,7 @@ pub(crate) fn normalise(args: &[OsString], command: &Command, all: &[&Command]) 
                 };
                 // What looks like a flag is no value that may be left out.
                 let value =
-                    |next: &&OsString| !known(next) && !(flag.optional && split(next).is_some());
+                    |next: &&OsString| !known(next) && (!flag.optional || split(next).is_none());
                 match args.next_if(value) {
                     Some(value) => {
                         joined.push("=");
