@@ -338,7 +338,7 @@ mod tests {
             }
         }
         let crc = !crc;
-        ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8)
+        crc.rotate_right(15).wrapping_add(0xA282_EAD8)
     }
 
     fn events(mut bytes: &[u8]) -> Vec<Event> {
