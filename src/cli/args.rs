@@ -481,9 +481,9 @@ impl Args {
             .collect()
     }
 
-    /// A value cut at commas.
+    /// A value cut at commas; every one of a flag that may be given more than once.
     pub fn list(&self, name: &str) -> Vec<String> {
-        self.text(name)
+        self.all(name)
             .iter()
             .flat_map(|text| text.split(','))
             .map(|part| part.trim().to_owned())
