@@ -481,9 +481,9 @@ impl Args {
             .collect()
     }
 
-    /// A value cut at commas; every one of a flag that may be given more than once.
+    /// A value cut at commas.
     pub fn list(&self, name: &str) -> Vec<String> {
-        self.all(name)
+        self.text(name)
             .iter()
             .flat_map(|text| text.split(','))
             .map(|part| part.trim().to_owned())

@@ -1,4 +1,4 @@
-//! The program: `cortado train|test|time|run|calibrate|compare|quickstart`, with the flags, the log and the exit codes of Caffe's.
+//! The program: `cortado train|test|time|run|calibrate|compare|view|quickstart`, with the flags, the log and the exit codes of Caffe's.
 //!
 //! A command is a row of [`COMMANDS`]; [`args`] reads the flags, [`ui`] is where all words go.
 
@@ -23,6 +23,7 @@ mod test;
 mod time;
 mod train;
 pub mod ui;
+mod view;
 mod weights;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -45,6 +46,7 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &view::COMMAND,
     &dashboard::COMMAND,
     &quickstart::COMMAND,
 ];

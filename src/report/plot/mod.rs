@@ -414,7 +414,7 @@ mod tests {
     fn curves_run_from_corner_to_corner() {
         let svg = plot(vec![(0.0, 0.0), (100.0, 1.0)]).to_svg();
         assert!(svg.contains("loss &lt;of&gt; a &amp; b"), "{svg}");
-        assert!(svg.contains("d=\"M84.0 462.6L932.0 95.4\""), "{svg}");
+        assert!(svg.contains("d=\"M84.0 463.3L932.0 94.7\""), "{svg}");
         assert!(svg.contains("2 points, from 0 at 0 to 1 at 100."));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
         assert!(svg.contains(">20</text>") && svg.contains(">0.4</text>"));
