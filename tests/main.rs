@@ -2,6 +2,7 @@
 
 mod alloc;
 mod cli;
+mod compare;
 mod corpus;
 mod dashboard;
 mod data;
@@ -14,6 +15,7 @@ mod layering;
 mod metrics;
 mod optimize;
 mod page;
+mod pictures;
 mod precision;
 mod prototxt;
 mod runs;

@@ -74,11 +74,20 @@ fn first(figures: &[Figure]) -> Option<(&Figure, Spot)> {
 
 /// File names, with as much of their folders as tells them apart.
 fn names(a: &Path, b: &Path) -> [String; 2] {
-    let last = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-    match (last(a), last(b)) {
-        (Some(x), Some(y)) if x != y => [x, y],
-        _ => [a.display().to_string(), b.display().to_string()],
-    }
+    let parts = |path: &Path| -> Vec<String> {
+        let parts = path.components();
+        parts
+            .map(|c| c.as_os_str().to_string_lossy().into_owned())
+            .collect()
+    };
+    let (a, b) = (parts(a), parts(b));
+    let same = a
+        .iter()
+        .rev()
+        .zip(b.iter().rev())
+        .take_while(|(a, b)| a == b);
+    let keep = same.count() + 1;
+    [a, b].map(|parts| parts[parts.len().saturating_sub(keep)..].join("/"))
 }
 
 fn report(figures: &[Figure]) -> String {
@@ -89,11 +98,11 @@ fn report(figures: &[Figure]) -> String {
         "max rel",
         "",
         "apart from",
-        "first",
-        "second",
+        "1st log",
+        "2nd log",
         "last",
-        "first",
-        "second",
+        "1st log",
+        "2nd log",
     ];
     let mut table = Table::new(1, &head);
     for f in figures {
@@ -159,4 +168,18 @@ fn figure_json(f: &Figure) -> Value {
         "worst": f.worst.as_ref().map(spot_json),
         "last": f.last.as_ref().map(spot_json),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_files_apart() {
+        let of = |a, b| names(Path::new(a), Path::new(b));
+        assert_eq!(of("x/a.log", "y/b.log"), ["a.log", "b.log"]);
+        assert_eq!(of("r/x/log", "r/y/log"), ["x/log", "y/log"]);
+        assert_eq!(of("log", "r/log"), ["log", "r/log"]);
+        assert_eq!(of("log", "log"), ["log", "log"]);
+    }
 }

@@ -134,11 +134,11 @@ fn tolerance(args: &Args) -> Result<Tolerance> {
 }
 
 /// Where two values are apart, in words.
-fn spot(at: &[usize], a: f32, b: f32) -> String {
+fn spot(at: &[usize], blob: bool, a: f32, b: f32) -> String {
     let place = match at {
         [] => String::new(),
-        [_] => format!(" at {at:?}"),
-        [_, channel, ..] => format!(" at {at:?} (channel {channel})"),
+        [_, channel, ..] if blob => format!(" at {at:?} (channel {channel})"),
+        _ => format!(" at {at:?}"),
     };
     format!("{place}: {} against {}", g(a), g(b))
 }

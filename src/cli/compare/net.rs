@@ -83,7 +83,12 @@ fn first(net: &Net, row: &Row, shape: Option<&Shape>) -> String {
         row.key
     );
     if let (Some((at, ours, theirs)), Some(shape)) = (row.first, shape) {
-        text += &super::spot(&coordinates(shape, at), ours, theirs);
+        text += &super::spot(
+            &coordinates(shape, at),
+            !row.key.contains("param"),
+            ours,
+            theirs,
+        );
     }
     text + "\n"
 }

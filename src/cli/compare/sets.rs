@@ -81,7 +81,7 @@ fn tell(args: &Args, what: &str, how: &str, a: &Set, b: &Set, ui: &mut Ui) -> Re
         let rows: Vec<Value> = pairs.iter().map(pair_json).collect();
         ui.print(&format!("{}\n", json!({ "kind": what, "arrays": rows })))?;
     } else {
-        ui.print(&report(&pairs, how))?;
+        ui.print(&report(&pairs, how, what == "blobs"))?;
     }
     Ok(if pairs.iter().all(Pair::ok) {
         Status::Done
@@ -90,7 +90,7 @@ fn tell(args: &Args, what: &str, how: &str, a: &Set, b: &Set, ui: &mut Ui) -> Re
     })
 }
 
-fn report(pairs: &[Pair], how: &str) -> String {
+fn report(pairs: &[Pair], how: &str, blobs: bool) -> String {
     let head = [
         "array", "values", "max abs", "max rel", "", "furthest", "first", "second",
     ];
@@ -119,7 +119,7 @@ fn report(pairs: &[Pair], how: &str) -> String {
     if let Some(pair) = pairs.iter().find(|p| !p.ok()) {
         text += &format!("the first apart, {how}: {}", pair.key);
         text += &match (pair.first(), pair.trouble()) {
-            (Some((at, a, b)), _) => spot(&at, a, b),
+            (Some((at, a, b)), _) => spot(&at, blobs && !pair.key.contains("param/"), a, b),
             (None, Some(trouble)) => format!(", {trouble}"),
             (None, None) => String::new(),
         };

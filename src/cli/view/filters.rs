@@ -27,7 +27,17 @@ pub(super) fn show(args: &Args) -> Result<Shown> {
 
     let all: Vec<_> = weights.data.chunks_exact(size).map(figures).collect();
     let shown: Vec<_> = wanted.iter().map(|&i| all[i]).collect();
-    let ranges = look.ranges(&shown);
+    // As far below 0 as above, so that one colour means nothing, whatever the filter.
+    let even = |f: &channels::Figures| {
+        let most = f.high.max(-f.low);
+        channels::Figures {
+            low: -most,
+            high: most,
+            ..*f
+        }
+    };
+    let evened: Vec<_> = shown.iter().map(even).collect();
+    let ranges = look.ranges(&evened);
     let (rows, columns) = bank.extent();
     let zoom = channels::zoom(rows, columns, wanted.len());
     let mut panels = Vec::new();
@@ -39,7 +49,7 @@ pub(super) fn show(args: &Args) -> Result<Shown> {
         );
     }
     let what = match (bank.color, bank.planes) {
-        (true, _) => "in colour: what they read is blue, green, red".to_owned(),
+        (true, _) => "in colour, as it reads blue, green and red; 0 is mid grey".to_owned(),
         (false, 1) if bank.count == 1 => "outputs down, inputs across".to_owned(),
         (false, 1) => String::new(),
         (false, planes) => format!("{planes} planes each, row by row"),
@@ -48,7 +58,7 @@ pub(super) fn show(args: &Args) -> Result<Shown> {
         title: format!("{layer} {}", weights.shape),
         subtitle: what,
         panels,
-        bar: (!bank.color).then(|| look.bar(&shown)),
+        bar: (!bank.color).then(|| look.bar(&evened)),
         ..Gallery::default()
     };
     let rows = wanted

@@ -21,6 +21,12 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// With a scale for each channel where nothing is said of it.
+    pub(super) fn own(mut self, args: &Args) -> Self {
+        self.shared &= args.text("range").is_some();
+        self
+    }
+
     /// Reads `--palette`, `--range`, `--names` and `--channels`.
     pub(super) fn new(args: &Args, palette: Palette) -> Result<Self> {
         let range = args.word("range", &[("shared", true), ("own", false)])?;
@@ -100,9 +106,17 @@ pub(super) fn note(figures: &Figures) -> String {
     text
 }
 
-/// A number in three digits.
+/// A number in three digits; whole where it is large and not too large.
 pub(super) fn short(value: impl Into<f64>) -> String {
-    general(value.into(), 3)
+    let value: f64 = value.into() + 0.0;
+    match value.abs() {
+        1e3..1e6 => general(value, 6)
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        _ => general(value, 3),
+    }
 }
 
 /// `--channels`: numbers and ranges.

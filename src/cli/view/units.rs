@@ -118,7 +118,7 @@ struct Given {
 pub(super) fn show(args: &Args, mode: &str, ui: &mut Ui) -> Result<Shown> {
     let names = source::blob_names(args)?;
     let asked = Asked::parse(&args.text(mode).unwrap_or_default(), &names)?;
-    let look = Look::new(args, Palette::Heat)?;
+    let look = Look::new(args, Palette::Heat)?.own(args);
     let index = args.number::<usize>("sample")?.unwrap_or(0);
     let climb = mode == "maximize";
     let given = given(args, &asked, &names, index, climb, ui)?;
@@ -359,7 +359,10 @@ fn climbed(
             scale: most.max(f32::MIN_POSITIVE) / 127.0,
             mean: vec![128.0],
         };
-        let image = photo::photo(&maximum.input, size, Some(&undo))?;
+        let image = match maximum.dead {
+            true => photo::photo(&vec![0.0; maximum.input.len()], size, Some(&undo))?,
+            false => photo::photo(&maximum.input, size, Some(&undo))?,
+        };
         let image = Picture::new(size[2], size[1], image.as_raw())?.plain(zoom)?;
         let note = match maximum.dead {
             true => "dead: nothing moves it".to_owned(),
@@ -378,7 +381,7 @@ fn climbed(
         gallery: Gallery {
             title: format!("What drives {}", label(asked)),
             subtitle: format!(
-                "{} steps from noise, seed {}; under each its value before and after",
+                "{} steps, seed {}; under each its value before and after",
                 options.steps, options.seed
             ),
             panels,
@@ -466,7 +469,7 @@ fn mapped(
             "fall where covered",
         )
     };
-    let bar = match look.shared {
+    let bar = match look.shared || units.len() == 1 {
         true => bar(
             look.palette,
             ranges.first().copied().unwrap_or((0.0, 0.0)),

@@ -204,7 +204,8 @@ impl<'n> Probe<'n> {
             let size = view.data.len() / self.samples.max(1);
             let range = unit.range(view.shape)?;
             let part = &view.data[sample * size..][range];
-            values.push(part.iter().map(|&v| f64::from(v)).sum());
+            // A sum of nothing but zeros is 0, not -0.
+            values.push(part.iter().map(|&v| f64::from(v)).sum::<f64>() + 0.0);
         }
         Ok(values)
     }

@@ -186,9 +186,9 @@ const SMALL: u32 = 5;
 const GUTTER: u32 = 16;
 const TITLE: f32 = 2.25;
 const CAPTION: f32 = 1.75;
-const NOTE: f32 = 1.5;
+const NOTE: f32 = 1.375;
 /// How wide captions over small pictures may become.
-const ROOM: u32 = 150;
+const ROOM: u32 = 168;
 /// What a sheet is at most.
 const LARGEST: u32 = 1 << 14;
 /// The width that rows are filled to.

@@ -170,8 +170,9 @@ impl Plot {
             for &(i, at) in entries {
                 let _ = writeln!(
                     svg,
-                    "<path class=\"line c{}\" d=\"M{at:.1} {:.1}h22\"/><text class=\"ink\" x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
+                    "<path class=\"line c{}{}\" d=\"M{at:.1} {:.1}h22\"/><text class=\"ink\" x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
                     i % COLORS.len(),
+                    self.breadth(i),
                     y - 4.5,
                     at + 30.0,
                     escape(&self.series[i].name)
@@ -180,6 +181,13 @@ impl Plot {
         }
         svg += "</svg>\n";
         svg
+    }
+
+    fn breadth(&self, i: usize) -> &'static str {
+        match self.overlay && i == 0 {
+            true => " broad",
+            false => "",
+        }
     }
 
     /// Which entry of the legend stands where, in rows.
@@ -316,7 +324,7 @@ impl Plot {
         let runs = runs(placed);
         let dots = series.points.len() <= FEW;
         let color = i % COLORS.len();
-        let broad = if self.overlay && i == 0 { " broad" } else { "" };
+        let broad = self.breadth(i);
         let _ = writeln!(svg, "<g><title>{}</title>", escape(&series.name));
         for run in runs {
             if let [(x, y)] = run[..] {
