@@ -114,7 +114,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             ErrorKind::Param,
             format!("compare needs two files, and {} was given", files.len()),
         )
-        .help(format!("{} compare a.log b.log", args.program()))),
+        .help("name two: cortado compare a.log b.log")),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     load,
     model_io::binaryproto::read_binaryproto,
     nearest::nearest,
-    net::{Keep, Net, Precision},
+    net::{Keep, Net},
     report::photo::{self, Undo},
     schema::{NetParameter, Phase, TransformationParameter},
 };
@@ -57,7 +57,7 @@ pub(super) fn forward_net(args: &Args, blobs: &[String], ui: &mut Ui) -> Result<
         frozen: true,
     };
     let cut = |net: &mut NetParameter| Ok(Some(keep_needed(net, blobs)));
-    nets::load_changed(args, &wish, Precision::F32, EXAMPLE, ui, &cut)
+    nets::load_changed(args, &wish, EXAMPLE, ui, &cut)
 }
 
 /// Runs forward up to and with the batch of `--batch`.

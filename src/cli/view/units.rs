@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     graph::{keep_needed, stand_in},
     layer::Role,
-    net::{Keep, Net, Precision},
+    net::{Keep, Net},
     report::{
         attribution::{
             self, GradientOptions, Map, MaximizeOptions, Maximum, OcclusionOptions, Probe, Unit,
@@ -320,7 +320,7 @@ fn build(
         net.force_backward = Some(true);
         Ok(Some(kept))
     };
-    nets::load_changed(args, &wish, Precision::F32, source::EXAMPLE, ui, &change)
+    nets::load_changed(args, &wish, source::EXAMPLE, ui, &change)
 }
 
 /// `count` copies of one sample of a blob that has a row for each of `written` samples; others stay as they are.
