@@ -76,7 +76,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "report",
-        &["net", "graph", "params", "tensor", "events", "error"],
+        // Rng: an ascent starts from noise. Number: values in captions, as everywhere.
+        &[
+            "net", "graph", "params", "tensor", "events", "rng", "number", "error",
+        ],
     ),
     (
         "watch",

@@ -3,6 +3,7 @@
 mod alloc;
 mod check;
 mod cli;
+mod compare;
 mod corpus;
 mod dashboard;
 mod data;
@@ -16,6 +17,7 @@ mod layering;
 mod metrics;
 mod optimize;
 mod page;
+mod pictures;
 mod precision;
 mod prototxt;
 mod runs;

@@ -1,4 +1,4 @@
-//! The program: `cortado train|test|time|run|calibrate|compare|quickstart`, with the flags, the log and the exit codes of Caffe's.
+//! The program: `cortado train|test|time|run|calibrate|compare|view|quickstart`, with the flags, the log and the exit codes of Caffe's.
 //!
 //! A command is a row of [`COMMANDS`]; [`args`] reads the flags, [`ui`] is where all words go.
 
@@ -26,6 +26,7 @@ mod test;
 mod time;
 mod train;
 pub mod ui;
+mod view;
 mod weights;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -51,6 +52,7 @@ pub const COMMANDS: &[&Command] = &[
     &check::COMMAND,
     &explain::COMMAND,
     &doctor::COMMAND,
+    &view::COMMAND,
     &dashboard::COMMAND,
     &quickstart::COMMAND,
 ];

@@ -110,7 +110,7 @@ pub(crate) fn load_keeping(
             Precision::Int8(&table)
         }
     };
-    build(args, wish, also, precision, example, ui)
+    build(args, wish, also, precision, example, ui, &|_| Ok(None))
 }
 
 /// `--precision` with `--calibration`.
@@ -158,7 +158,22 @@ pub(crate) fn load_as(
     example: &str,
     ui: &mut Ui,
 ) -> Result<Loaded> {
-    build(args, wish, None, precision, example, ui)
+    build(args, wish, None, precision, example, ui, &|_| Ok(None))
+}
+
+/// Changes a net before it is built; where it takes layers out, it returns for each that stays its index before.
+pub(crate) type Change<'a> = &'a dyn Fn(&mut NetParameter) -> Result<Option<Vec<usize>>>;
+
+/// [`load`] in `f32` of the net with a change. Where that takes layers out, nothing is said of the weights that the rest
+/// has no use for.
+pub(crate) fn load_changed(
+    args: &Args,
+    wish: &Wish,
+    example: &str,
+    ui: &mut Ui,
+    change: Change<'_>,
+) -> Result<Loaded> {
+    build(args, wish, None, Precision::F32, example, ui, change)
 }
 
 fn build(
@@ -168,10 +183,16 @@ fn build(
     precision: Precision<'_>,
     example: &str,
     ui: &mut Ui,
+    change: Change<'_>,
 ) -> Result<Loaded> {
     let path = args.need("model", "a net's definition", example)?;
     let mut file = load::net(&path, options(args)?, ui)?;
     graph::stand_in(&mut file.net, &shapes(args)?)?;
+    let kept = change(&mut file.net)?;
+    let before = |index: usize| match &kept {
+        Some(kept) => kept.get(index).copied().unwrap_or(index),
+        None => index,
+    };
     let wanted = phase(args)?;
     let over = NetState {
         phase: wanted
@@ -207,7 +228,7 @@ fn build(
             precision,
             share: None,
             brought: Some(&brought),
-            locate: Some(&|index, field| file.place(index, field)),
+            locate: Some(&|index, field| file.place(before(index), field)),
         },
         ui,
     )?;
@@ -216,7 +237,7 @@ fn build(
         ui.on(&Event::Weights {
             file: weights.path(),
             copied: report.copied,
-            ignored: &report.ignored,
+            ignored: if kept.is_some() { &[] } else { &report.ignored },
             untouched: &report.untouched,
         });
     }

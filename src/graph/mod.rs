@@ -7,6 +7,7 @@ mod backward;
 mod build;
 mod filter;
 mod instantiate;
+mod needed;
 mod splits;
 mod stand_in;
 mod verify;
@@ -17,6 +18,7 @@ pub use filter::{filter, state_of};
 pub use instantiate::{
     Brought, BuildOptions, Built, Locate, build, check_wiring, reshape, reshape_behind,
 };
+pub use needed::keep_needed;
 pub use stand_in::stand_in;
 pub use verify::verify;
 

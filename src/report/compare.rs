@@ -3,6 +3,8 @@
 //! Keys of a record: `in/<blob>` is fed; `out/<blob>` must come out; `grad_out/<blob>` starts backward, which must bring
 //! `grad_in/<blob>` and `grad_param/<layer>/<i>`; `param_after/<layer>/<i>` is a parameter that forward itself changed.
 
+mod sets;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -11,6 +13,8 @@ use crate::{
     params::{ParamId, Params},
     tensor::Tensor,
 };
+
+pub use sets::{Pair, compare_sets, coordinates};
 
 /// How far apart two values may be: `|ours - theirs| <= atol + rtol * |theirs|`.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,8 @@ pub struct Row {
     pub max_rel: f32,
     /// The element furthest out of tolerance (or nearest to it): index, ours, theirs.
     pub worst: Option<(usize, f32, f32)>,
+    /// The first element out of tolerance: index, ours, theirs.
+    pub first: Option<(usize, f32, f32)>,
     /// Why the arrays could not be compared.
     pub trouble: Option<String>,
     /// Whether every element is within tolerance.
@@ -57,6 +63,7 @@ pub fn compare_arrays(key: &str, ours: &[f32], theirs: &[f32], tolerance: Tolera
         max_abs: 0.0,
         max_rel: 0.0,
         worst: None,
+        first: None,
         trouble: None,
         ok: true,
     };
@@ -82,6 +89,9 @@ pub fn compare_arrays(key: &str, ours: &[f32], theirs: &[f32], tolerance: Tolera
         if b != 0.0 && !apart.is_nan() {
             row.max_rel = row.max_rel.max(apart / b.abs());
         }
+        if excess > 0.0 && row.first.is_none() {
+            row.first = Some((i, a, b));
+        }
         if excess > furthest {
             furthest = excess;
             row.worst = Some((i, a, b));
@@ -91,7 +101,8 @@ pub fn compare_arrays(key: &str, ours: &[f32], theirs: &[f32], tolerance: Tolera
     row
 }
 
-/// Runs `net` on a record and compares everything that the record tells. The net must keep all blobs.
+/// Runs `net` on a record and compares everything that the record tells, in the order in which the net works: blobs,
+/// parameters that forward changes, then gradients from the last layer to the first. The net must keep all blobs.
 ///
 /// # Errors
 /// `Graph` where a key names an input, blob, layer or parameter that the net does not have; whatever running it raises.
@@ -129,7 +140,7 @@ pub fn compare(
         .iter()
         .any(|&prefix| with(prefix).next().is_some())
     {
-        return Ok(rows);
+        return Ok(in_order(net, rows));
     }
     for (_, name, tensor) in with("grad_out/") {
         if net.starts_backward(name) {
@@ -157,7 +168,28 @@ pub fn compare(
         };
         rows.push(compare_arrays(key, ours, &theirs.data, tolerance));
     }
-    Ok(rows)
+    Ok(in_order(net, rows))
+}
+
+/// Rows in the order in which the net works.
+fn in_order(net: &Net, mut rows: Vec<Row>) -> Vec<Row> {
+    let blobs = net.blob_names();
+    let nodes = &net.graph().nodes;
+    rows.sort_by_cached_key(|row| {
+        let (kind, name) = row.key.split_once('/').unwrap_or(("", &row.key));
+        let layer = || {
+            let name = name.rsplit_once('/').map_or(name, |(layer, _)| layer);
+            nodes.iter().position(|n| &*n.name == name).unwrap_or(0) as i64
+        };
+        let blob = || blobs.iter().position(|&b| b == name).unwrap_or(0) as i64;
+        match kind {
+            "out" => (0, blob()),
+            "param_after" => (1, layer()),
+            "grad_in" => (2, -blob()),
+            _ => (3, -layer()),
+        }
+    });
+    rows
 }
 
 fn no_blob(net: &Net, key: &str, name: &str) -> Error {
@@ -201,6 +233,7 @@ mod tests {
         );
         assert!(!row.ok);
         assert_eq!(row.worst, Some((1, 2.0, 2.1)));
+        assert_eq!(row.first, row.worst);
         assert!((row.max_abs - 0.1).abs() < 1e-6);
     }
 

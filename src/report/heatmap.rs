@@ -5,7 +5,7 @@ use image::RgbImage;
 
 use super::{
     lettering,
-    palette::{self, Rgb},
+    palette::{self, Palette, Rgb},
 };
 use crate::error::{Error, Result};
 
@@ -88,10 +88,24 @@ impl<'a> Picture<'a> {
         (rows, columns): (usize, usize),
         zoom: u32,
     ) -> Result<RgbImage> {
+        self.map(values, (rows, columns), zoom, Palette::Heat)
+    }
+
+    /// [`Picture::heat`] in the colours of a palette.
+    ///
+    /// # Errors
+    /// As [`Picture::heat`].
+    pub fn map(
+        &self,
+        values: &[f32],
+        (rows, columns): (usize, usize),
+        zoom: u32,
+        palette: Palette,
+    ) -> Result<RgbImage> {
         check_map(values.len(), rows, columns)?;
         self.paint(zoom, |[u, v], [x, y]| {
             let value = bilinear(values, rows, columns, u, v);
-            palette::blend(self.grey(x, y), palette::heat(value), COVER)
+            palette::blend(self.grey(x, y), palette.color(value), COVER)
         })
     }
 
@@ -165,8 +179,9 @@ impl Sheet {
 
     fn draw(&self, scale: bool) -> RgbImage {
         const GAP: u32 = 6;
-        const SCALE: u32 = 2;
-        const LINE: u32 = lettering::HEIGHT * SCALE + 2 * GAP;
+        const SCALE: f32 = 2.0;
+        const TALL: u32 = (lettering::HEIGHT * SCALE) as u32;
+        const LINE: u32 = TALL + 2 * GAP;
         const INK: Rgb = [235; 3];
         const PAPER: image::Rgb<u8> = image::Rgb([24, 26, 30]);
 
@@ -195,7 +210,7 @@ impl Sheet {
         }
         let mut y = 2 * LINE;
         for ((caption, pictures), height) in self.rows.iter().zip(&heights) {
-            let middle = y + height.saturating_sub(GAP + lettering::HEIGHT * SCALE) / 2;
+            let middle = y + height.saturating_sub(GAP + TALL) / 2;
             lettering::write(&mut sheet, caption, (GAP, middle), SCALE, INK);
             for (i, picture) in (0u32..).zip(pictures) {
                 let x = margin + i * (cell_width + GAP);
@@ -211,18 +226,18 @@ impl Sheet {
 }
 
 /// The scale of colours: `0`, a bar, `1`.
-fn legend(sheet: &mut RgbImage, (x, y): (u32, u32), scale: u32, ink: Rgb) {
+fn legend(sheet: &mut RgbImage, (x, y): (u32, u32), scale: f32, ink: Rgb) {
     const BAR: u32 = 180;
     lettering::write(sheet, "0", (x, y), scale, ink);
     let start = x + lettering::width("0 ", scale);
     for i in 0..BAR {
-        for j in 0..lettering::HEIGHT * scale {
+        for j in 0..(lettering::HEIGHT * scale) as u32 {
             if let Some(pixel) = sheet.get_pixel_mut_checked(start + i, y + j) {
                 pixel.0 = palette::heat(i as f32 / (BAR - 1) as f32);
             }
         }
     }
-    let end = start + BAR + lettering::ADVANCE * scale;
+    let end = start + BAR + (lettering::ADVANCE * scale) as u32;
     lettering::write(sheet, "1  softmax probability", (end, y), scale, ink);
 }
 

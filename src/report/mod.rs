@@ -1,10 +1,18 @@
 //! Tables and pictures of nets and runs.
 
+pub mod attribution;
+pub mod channels;
 pub mod compare;
+pub mod filters;
+pub mod gallery;
 pub mod heatmap;
 mod lettering;
+pub mod log;
+pub mod log_compare;
 pub mod palette;
 pub mod photo;
+pub mod plot;
+mod svg;
 
 use std::io::Cursor;
 

@@ -65,16 +65,12 @@ fn pixels<'a>(
             values[i] / scale + mean
         });
     }
-    let finite = || values.iter().copied().filter(|v| v.is_finite());
-    let (low, high) = (
-        finite().fold(f32::INFINITY, f32::min),
-        finite().fold(f32::NEG_INFINITY, f32::max),
-    );
+    let figures = super::channels::figures(values);
+    let (low, high) = (figures.low, figures.high);
     if low >= 0.0 && (2.0..=255.0).contains(&high) {
         return Box::new(|i| values[i]);
     }
-    let width = if high > low { high - low } else { 1.0 };
-    Box::new(move |i| (values[i] - low) / width * 255.0)
+    Box::new(move |i| super::channels::position(values[i], (low, high)) * 255.0)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use prost::Message as _;
 
-use super::super::args::Args;
+use super::super::args::{Args, Flag};
 use crate::{
     error::{Error, ErrorKind, Place, Result},
     feed::{
@@ -24,6 +24,26 @@ use crate::{
     schema::{Datum, TransformationParameter},
     tensor::{Shape, Tensor},
 };
+
+pub(crate) const INPUT: Flag = Flag::value(
+    "input",
+    "[BLOB=]FILE",
+    "What to feed: .npz, .npy, .png, .jpg or an LMDB; may be repeated, images of one blob make a batch",
+)
+.many();
+pub(crate) const LMDB: Flag = Flag::value(
+    "lmdb",
+    "[BLOB=]DIR",
+    "Feed the records of a database, batch by batch",
+);
+pub(crate) const RESIZE: Flag =
+    Flag::switch("resize", "Resize images to what the net's input says");
+pub(crate) const MEAN: Flag = Flag::value(
+    "mean",
+    "FILE|VALUES",
+    "Subtract from images: a .binaryproto, or one number a channel (104,117,123)",
+);
+pub(crate) const SCALE: Flag = Flag::value("scale", "X", "Multiply images by this, after the mean");
 
 /// The inputs of a net, and where their next values come from.
 pub(crate) struct Feed {

@@ -28,22 +28,17 @@ pub(super) const COMMAND: Command = Command {
     flags: &[
         nets::MODEL,
         nets::WEIGHTS,
-        Flag::value(
-            "input",
-            "[BLOB=]FILE",
-            "What to feed: .npz, .npy, .png, .jpg or an LMDB; may be repeated, images of one blob make a batch",
-        )
-        .many(),
-        Flag::value("lmdb", "[BLOB=]DIR", "Feed the records of a database, batch by batch"),
-        Flag::switch("resize", "Resize images to what the net's input says"),
-        Flag::value(
-            "mean",
-            "FILE|VALUES",
-            "Subtract from images: a .binaryproto, or one number a channel (104,117,123)",
-        ),
-        Flag::value("scale", "X", "Multiply images by this, after the mean"),
+        feed::INPUT,
+        feed::LMDB,
+        feed::RESIZE,
+        feed::MEAN,
+        feed::SCALE,
         Flag::value("output", "FILE", "Write blobs to this .npz"),
-        Flag::value("blobs", "NAMES", "Write only these blobs, separated by commas"),
+        Flag::value(
+            "blobs",
+            "NAMES",
+            "Write only these blobs, separated by commas",
+        ),
         Flag::switch(
             "backward",
             "Run backward too; writes diff/<blob> and grad_param/<layer>/<i> as well",

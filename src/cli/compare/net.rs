@@ -1,62 +1,29 @@
-//! `compare`: a net against a recorded run, blob by blob.
+//! `compare --reference`: a net against a recorded run.
 
-use super::{
-    args::{Args, Flag},
-    command::{Command, Status},
-    nets::{self, Loaded, Wish},
-    table::Table,
-    ui::Ui,
-};
-use crate::number::g;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{EXAMPLE, tolerance};
 use crate::{
+    cli::{
+        args::Args,
+        command::Status,
+        nets::{self, Loaded, Wish},
+        table::Table,
+        ui::Ui,
+    },
     error::{Error, Place, Result},
     model_io::npz,
-    net::Keep,
-    report::compare::{Row, Tolerance, compare},
+    net::{Keep, Net},
+    number::g,
+    report::compare::{Row, Tolerance, compare, coordinates},
     schema::Phase,
+    tensor::Shape,
 };
 
-/// The row of the table.
-pub(super) const COMMAND: Command = Command {
-    name: "compare",
-    about: "hold a net against a recorded run, blob by blob",
-    flags: &[
-        nets::MODEL,
-        nets::WEIGHTS,
-        Flag::value(
-            "reference",
-            "FILE",
-            "The record (.npz): in/<blob>, out/<blob>, grad_out/<blob>, grad_in/<blob>, grad_param/<layer>/<i>, param_after/<layer>/<i>",
-        ),
-        Flag::value(
-            "rtol",
-            "X",
-            "Tolerance relative to the reference (default 1e-4)",
-        ),
-        Flag::value("atol", "X", "Absolute tolerance (default 1e-5)"),
-        nets::PHASE,
-        nets::LEVEL,
-        nets::STAGE,
-        nets::SHAPE,
-        nets::SEED,
-    ],
-    examples: "  cortado compare --model=net.prototxt --weights=weights.caffemodel --reference=blobs.npz",
-    run,
-};
-
-fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
-    let example = "compare --model=net.prototxt --weights=weights.caffemodel --reference=blobs.npz";
-    let reference = args.need("reference", "a recorded run", example)?;
-    let usual = Tolerance::default();
-    let tolerance = Tolerance {
-        rtol: args.number("rtol")?.unwrap_or(usual.rtol),
-        atol: args.number("atol")?.unwrap_or(usual.atol),
-    };
-    for (flag, value) in [("--rtol", tolerance.rtol), ("--atol", tolerance.atol)] {
-        if !value.is_finite() || value < 0.0 {
-            return Err(Error::param(flag, format!("{value} is no tolerance")));
-        }
-    }
+pub(super) fn run(args: &Args, reference: &Path, ui: &mut Ui) -> Result<Status> {
+    let tolerance = tolerance(args)?;
     let wish = Wish {
         phase: Phase::Test,
         own_state: true,
@@ -68,8 +35,8 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let Loaded {
         mut net,
         mut params,
-    } = nets::load(args, &wish, example, ui)?;
-    let record = npz::read_npz(&reference)?;
+    } = nets::load(args, &wish, EXAMPLE, ui)?;
+    let record = npz::read_npz(reference)?;
     let place = || Place::File(reference.display().to_string());
     let rows = compare(&mut net, &mut params, &record, tolerance).map_err(|e| e.at(place()))?;
     if rows.is_empty() {
@@ -81,12 +48,49 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             ))
             .at(place()));
     }
-    ui.print(&report(&rows, tolerance))?;
+    let shape = |key: &str| record.get(key).map(|t| t.shape.clone());
+    if args.switch("json") {
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|row| super::row_json(row, shape(&row.key).as_ref()))
+            .collect();
+        ui.print(&format!("{}\n", json!({ "kind": "net", "arrays": rows })))?;
+    } else {
+        let mut text = report(&rows, tolerance);
+        if let Some(row) = rows.iter().find(|row| !row.ok) {
+            text += &first(&net, row, shape(&row.key).as_ref());
+        }
+        ui.print(&text)?;
+    }
     Ok(if rows.iter().all(|row| row.ok) {
         Status::Done
     } else {
         Status::Failed
     })
+}
+
+/// Which layer is the first out of tolerance, and where.
+fn first(net: &Net, row: &Row, shape: Option<&Shape>) -> String {
+    let name = row.key.split_once('/').map_or("", |(_, name)| name);
+    let layer = net
+        .graph()
+        .latest(name)
+        .map(|id| net.graph().node(net.graph().value(id).producer))
+        .map(|node| format!(" of layer '{}' ({})", node.name, node.kind.name))
+        .unwrap_or_default();
+    let mut text = format!(
+        "the first apart, in the order of the net: {}{layer}",
+        row.key
+    );
+    if let (Some((at, ours, theirs)), Some(shape)) = (row.first, shape) {
+        text += &super::spot(
+            &coordinates(shape, at),
+            !row.key.contains("param"),
+            ours,
+            theirs,
+        );
+    }
+    text + "\n"
 }
 
 fn report(rows: &[Row], tolerance: Tolerance) -> String {
