@@ -28,8 +28,9 @@ export function face(seed) {
   const cx = 24 + (r() - 0.5) * 6;
   const cy = 24 + (r() - 0.5) * 5;
   const wide = 14 + r() * 3;
-  const tone = [0.95 - r() * 0.5, 0.75 - r() * 0.35, 0.6 - r() * 0.3];
-  const ground = [r() * 0.6, r() * 0.6, 0.3 + r() * 0.5];
+  const light = 0.5 + r() * 0.5;
+  const tone = [0.93, 0.73 + r() * 0.06, 0.56 + r() * 0.1].map((c) => c * light);
+  const ground = [0.2 + r() * 0.35, 0.3 + r() * 0.3, 0.35 + r() * 0.35];
   const eye = 6 + r() * 1.5;
   const parts = [
     { x: cx - eye, y: cy - 4, rx: 3.2, ry: 2.1, label: 1, color: [0.12, 0.12, 0.2] },

@@ -210,7 +210,7 @@ export function made({ ill, until = MAX, emitPicture }) {
       put(m);
       put(vitals(i, t, ill, r));
       pictures(i, t, ill, r, (line, data) => put(emitPicture(line, data)));
-      put({ kind: "worst", t, iteration: i, net: 0, samples: [42, 17, 31, 8, 25].map((s, n) => ({ key: String(s).padStart(8, "0"), loss: r4((ill ? 1.4 : 0.9) * curve(i) * 2.2 - n * 0.04), truth: NAMES[1 + (n % 4)], answer: ill || n < 3 ? "ground" : NAMES[1 + (n % 4)], picture: emitPicture({}, picture(face(s).rgb)).file ?? null, png: emitPicture({}, picture(face(s).rgb)).png })) });
+      put({ kind: "worst", t, iteration: i, net: 0, samples: [42, 17, 31, 8, 25].map((s, n) => ({ key: String(s).padStart(8, "0"), loss: r4((ill ? 1.4 : 0.9) * curve(i) * 2.2 * (1 - n * 0.09)), truth: NAMES[1 + (n % 4)], answer: ill || n < 3 ? "ground" : NAMES[1 + (n % 4)], picture: emitPicture({}, picture(face(s).rgb)).file ?? null, png: emitPicture({}, picture(face(s).rgb)).png })) });
     }
     if (i === until) break;
     const loss = curve(i) * (1 + (r() - 0.5) * 0.24);

@@ -5,21 +5,16 @@ export function number(v: number | null | undefined): string {
   if (v === null || v === undefined || !Number.isFinite(v)) return "–";
   const a = Math.abs(v);
   if (a === 0) return "0";
-  if (a >= 1e6 || a < 1e-4) return v.toExponential(2).replace("e+", "e");
+  if (a >= 1e6 || a < 1e-4) return v.toExponential(2).replace(/\.?0*e\+?/, "e");
   if (a >= 1000) return v.toFixed(0);
-  if (a >= 100) return v.toFixed(1);
-  if (a >= 1) return v.toFixed(3);
-  return trim(v.toPrecision(4));
-}
-
-function trim(s: string): string {
-  return s.includes(".") ? s.replace(/0+$/, "").replace(/\.$/, "") : s;
+  const s = v.toPrecision(4);
+  return s.includes(".") ? s.replace(/\.?0+$/, "") : s;
 }
 
 /** A share as per cent. */
 export function percent(v: number | null | undefined, digits = 1): string {
   if (v === null || v === undefined || !Number.isFinite(v)) return "–";
-  return `${(v * 100).toFixed(digits)} %`;
+  return `${(v * 100).toFixed(digits)}\u00a0%`;
 }
 
 export function count(v: number | null | undefined): string {
@@ -49,9 +44,9 @@ export function compact(v: number): string {
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
   const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
+  if (s < 60) return `${s}\u00a0s`;
   const m = Math.floor(s / 60);
-  if (m < 60) return `${m} min ${String(s % 60).padStart(2, "0")} s`;
+  if (m < 60) return `${m}\u00a0min ${String(s % 60).padStart(2, "0")}\u00a0s`;
   const h = Math.floor(m / 60);
   if (h < 48) return `${h} h ${String(m % 60).padStart(2, "0")} min`;
   return `${Math.floor(h / 24)} d ${h % 24} h`;

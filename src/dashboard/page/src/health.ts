@@ -31,6 +31,9 @@ export function ratio(update: number | null | undefined, norm: number | null | u
   return typeof update === "number" && typeof norm === "number" && norm > 0 ? update / norm : null;
 }
 
+/** Layers whose tops are zeros by their nature: labels, decisions, data. */
+const SPARSE = /Data$|^(Input|ArgMax|Accuracy|Threshold|DetectionOutput|Silence|Dropout)$/;
+
 export function health(layer: LayerVitals | undefined): Health {
   if (!layer) return { level: "unknown", signs: [] };
   const signs: Sign[] = [];
@@ -38,6 +41,7 @@ export function health(layer: LayerVitals | undefined): Health {
     if ((blob.not_finite ?? 0) > 0) {
       signs.push({ level: "bad", text: `${blob.name}: ${plural(blob.not_finite!, "value")} not finite` });
     }
+    if (SPARSE.test(layer.type)) continue;
     const dead = blob.dead ?? [];
     const channels = blob.channels ?? 0;
     if (dead.length > 0 && channels > 0) {

@@ -15,7 +15,7 @@ export function Chart({ spec, height = 200 }: { spec: Spec; height?: number }): 
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const look: Look = { log: logScale.value, byTime: byTime.value, smoothing: smoothing.value };
-  const built = spec.lines.map((l) => `${l.run.id}${l.label}${l.kind}${l.series.length <= 30}`).join("|");
+  const built = spec.lines.map((l) => `${l.run.id}${l.label}${l.kind}${l.series.length <= 30}${l.series === l.run.steps}`).join("|");
   const draw = useRef(() => {});
   draw.current = () => {
     const p = plot.current;
@@ -49,8 +49,9 @@ export function Chart({ spec, height = 200 }: { spec: Spec; height?: number }): 
       <header>
         <h3>{spec.title}</h3>
         {spec.note && <small>{spec.note}</small>}
+        <At byTime={look.byTime} />
       </header>
-      <Readings spec={spec} look={look} ticks={ticks} />
+      <Readings spec={spec} look={look} />
       <div
         ref={host}
         class="plot"
@@ -67,18 +68,26 @@ export function Chart({ spec, height = 200 }: { spec: Spec; height?: number }): 
   );
 }
 
+/** Where the values are read. */
+function At({ byTime }: { byTime: boolean }): JSX.Element {
+  const at = cursor.value;
+  return (
+    <span class="at" data-testid="at">
+      {at === null ? "last" : byTime ? `at ${duration(at)}` : `at ${Math.round(at)}`}
+    </span>
+  );
+}
+
 /** Lines of one run in a row: the main value, the others after it. */
-function Readings({ spec, look }: { spec: Spec; look: Look; ticks: string }): JSX.Element {
+function Readings({ spec, look }: { spec: Spec; look: Look }): JSX.Element {
   const at = cursor.value;
   const tell = (v: number) => (spec.share ? percent(v) : number(v));
   const byRun = new Map<number, Line[]>();
   for (const line of spec.lines) {
-    if (line.kind === "faint" && at === null) continue;
     byRun.set(line.run.id, [...(byRun.get(line.run.id) ?? []), line]);
   }
   return (
-    <div class="readings" data-testid="readings">
-      <span class="at">{at === null ? "last" : look.byTime ? `at ${duration(at)}` : `at ${Math.round(at)}`}</span>
+    <div class={`readings ${spec.lines.length > byRun.size ? "rows" : ""}`} data-testid="readings">
       {[...byRun.values()].map((lines) => (
         <span class="reading" key={lines[0]!.run.id}>
           <Letter of={lines[0]!.run} />

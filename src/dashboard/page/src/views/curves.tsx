@@ -16,7 +16,7 @@ const filter = signal("");
 export function Curves(): JSX.Element {
   const runs = follow();
   const wanted = filter.value.trim().toLowerCase();
-  const found = groups(runs)
+  const found = groups(runs, smoothing.value > 0)
     .map((g) => ({ ...g, specs: g.specs.filter((s) => s.lines.length > 0 && s.title.toLowerCase().includes(wanted)) }))
     .filter((g) => g.specs.length > 0);
   return (

@@ -120,7 +120,7 @@ export function GraphView({ net, vitals }: { run: Run; net: NetLine; vitals: Map
         onPointerCancel={() => (drag.current = null)}
       >
         <defs>
-          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">
+          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto">
             <path d="M0 0L8 4L0 8z" />
           </marker>
         </defs>

@@ -133,6 +133,8 @@ function ThemeButton(): JSX.Element {
 
 function Tabs(): JSX.Element {
   const all = tabs.value;
+  const now = tab.value;
+  useEffect(() => document.getElementById(`tab-${now}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }), [now]);
   const move = (e: KeyboardEvent) => {
     const here = all.indexOf(tab.value);
     const to =

@@ -5,16 +5,18 @@ import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { follow } from "../state";
 import { duration } from "../format";
-import { Choice, Letter, Nothing } from "../parts/controls";
+import { Choice, Letter, Nothing, Select } from "../parts/controls";
 
 const MOST = 1000;
 const level = signal<"info" | "warning" | "error">("info");
 const search = signal("");
 const extra = signal(0);
+const only = signal(-1);
 const RANK: Record<string, number> = { info: 0, warning: 1, error: 2 };
 
 export function Log(): JSX.Element {
-  const runs = follow();
+  const all = follow();
+  const runs = all.filter((r) => only.value === r.id || !all.some((a) => a.id === only.value));
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   const wanted = search.value.trim().toLowerCase();
@@ -31,6 +33,13 @@ export function Log(): JSX.Element {
   return (
     <>
       <div class="toolbar">
+        <Select
+          id="log-run"
+          label="Run"
+          value={runs.length === 1 ? runs[0]!.id : -1}
+          options={[...(all.length > 1 ? [{ value: -1, label: "all" }] : []), ...all.map((r) => ({ value: r.id, label: `${r.letter}  ${r.name}` }))]}
+          onChange={(v) => (only.value = v)}
+        />
         <Choice
           name="level"
           label="Which lines"

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import type { Run } from "../run";
-import { follow, goTo } from "../state";
+import { follow, goTo, smoothing } from "../state";
 import { duration, number, percent } from "../format";
 import { Letter, Nothing } from "../parts/controls";
 import { headAt } from "./classes";
@@ -19,7 +19,7 @@ export function Overview(): JSX.Element {
   if (runs.length === 0) return <Nothing>No run is shown: choose one above.</Nothing>;
   const samples = samplesOf(runs).slice(0, SAMPLES);
   const blob = blobsOf(runs)[0] ?? "";
-  const loss = lossSpec(runs);
+  const loss = lossSpec(runs, smoothing.value > 0);
   return (
     <>
       <div class="columns">
@@ -141,7 +141,7 @@ function rowsOf(runs: Run[]): Row[] {
     put("mean average precision", (r) => r.detectors().get(of)?.mean, share, "high");
   }
   put("time", (r) => r.elapsed || null, duration);
-  put("iterations a second", (r) => r.pace, number, "high");
+  put("iterations a second", (r) => r.pace, number);
   return rows;
 }
 

@@ -1,7 +1,7 @@
 // One chart on a canvas: uPlot with our colours, letters at the ends of lines, one cursor and one zoom for all charts.
 
 import uPlot from "uplot";
-import { cssColor, cursor, RUN_COLORS, zoom } from "../state";
+import { cssColor, cursor, dark, RUN_COLORS, zoom } from "../state";
 import { nearest, visible } from "../series";
 import { duration, number, percent } from "../format";
 import type { Line, Spec } from "./specs";
@@ -61,7 +61,7 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
   const text = cssColor("--muted");
   const font = "11px system-ui, sans-serif";
   const colors = Array.from({ length: RUN_COLORS }, (_, i) => cssColor(`--run-${i}`));
-  const value = (v: number) => (spec.share ? percent(v, v > 0 && v < 0.1 ? 1 : 0) : number(v));
+  const value = (v: number) => (spec.share ? percent(v, Math.abs(v * 100 - Math.round(v * 100)) > 1e-9 ? 1 : 0) : number(v));
   const axis: uPlot.Axis = {
     stroke: text,
     font,
@@ -70,7 +70,7 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
   };
   const options: uPlot.Options = {
     ...size,
-    padding: [10, 22, 0, 0],
+    padding: [10, 24, 0, 0],
     legend: { show: false },
     scales: {
       x: { time: false, range: () => range(spec, look.byTime) },
@@ -79,7 +79,10 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
         : {
             range: (_u, low, high) => {
               if (low === null || high === null || !Number.isFinite(low)) return [0, 1];
-              if (spec.share) return [Math.min(0, low), Math.max(1, high)];
+              if (spec.share) {
+                const room = Math.max(0.02, (high - low) * 0.08);
+                return [Math.max(Math.min(0, low), low - room), Math.min(Math.max(1, high), high + room)];
+              }
               const pad = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
               // From zero, where that wastes little: heights then mean something.
               return [low >= 0 && low < high * 0.6 ? 0 : low - pad, high + pad];
@@ -91,6 +94,7 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
       { ...axis, size: 54, gap: 4, space: 28, values: (_u, ticks) => ticks.map((v) => (v === null ? "" : value(v))) },
     ],
     cursor: {
+      y: false,
       points: { size: 6 },
       sync: { key: "cortado", scales: ["x", null], setSeries: false },
       drag: { x: true, y: false, setScale: false },
@@ -120,7 +124,7 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
         const stroke = colors[line.run.id % RUN_COLORS]!;
         const few = line.series.length <= 30;
         return {
-          stroke: line.kind === "faint" ? alpha(stroke, 0.3) : stroke,
+          stroke: line.kind === "faint" ? alpha(stroke, dark.peek() ? 0.5 : 0.35) : stroke,
           width: line.kind === "main" ? 1.8 : line.kind === "dash" ? 1.4 : 1,
           dash: line.kind === "dash" ? [5, 4] : undefined,
           points: { show: few && line.kind !== "faint", size: line.kind === "dash" ? 4 : 5, fill: stroke },
@@ -172,15 +176,15 @@ function letters(u: uPlot, spec: Spec, colors: string[]): void {
     if (line.kind !== "main") return;
     const y = u.data[i + 1] as (number | null | undefined)[];
     let at = y.length - 1;
-    const [, high] = [u.scales.x!.min!, u.scales.x!.max!];
+    const high = u.scales.x!.max!;
     while (at >= 0 && (y[at] == null || u.data[0][at]! > high)) at--;
     if (at < 0) return;
-    const left = u.valToPos(u.data[0][at]!, "x", true);
+    const left = u.bbox.left + u.bbox.width;
     let top = u.valToPos(y[at]!, "y", true);
     while (placed.some((p) => Math.abs(p - top) < 12 * ratio)) top += 12 * ratio;
     placed.push(top);
     ctx.fillStyle = colors[line.run.id % RUN_COLORS]!;
-    ctx.fillText(line.run.letter, left + 7 * ratio, top);
+    ctx.fillText(line.run.letter, left + 9 * ratio, top);
   });
   ctx.restore();
 }

@@ -32,12 +32,13 @@ export interface Group {
 const EMPTY = new Series();
 
 /** The curve people look at first. */
-export function lossSpec(runs: readonly Run[]): Spec {
+export function lossSpec(runs: readonly Run[], smoothed: boolean): Spec {
   const lines: Line[] = [];
   for (const run of runs) {
-    if (run.steps.length > 0) lines.push({ run, label: "each step", kind: "faint", series: run.steps, smooth: false });
-    const main = run.loss.length > 1 ? run.loss : run.steps.length > 0 ? run.steps : run.loss;
+    // Smoothing works on what is dense: the steps. Without it the line is the loss as the log displays it.
+    const main = run.steps.length > 1 && (smoothed || run.loss.length < 2) ? run.steps : run.loss;
     lines.push({ run, label: "loss", kind: "main", series: main, smooth: true });
+    if (run.steps.length > 0) lines.push({ run, label: "step", kind: "faint", series: run.steps, smooth: false });
     for (const [net, series] of run.testLoss) {
       lines.push({ run, label: net === 0 ? "test loss" : `test loss, net ${net}`, kind: "dash", series, smooth: false });
     }
@@ -45,8 +46,8 @@ export function lossSpec(runs: readonly Run[]): Spec {
   return { id: "loss", title: "Loss", note: "faint: each step, dashed: test loss", lines };
 }
 
-export function groups(runs: readonly Run[]): Group[] {
-  const training: Spec[] = [lossSpec(runs)];
+export function groups(runs: readonly Run[], smoothed: boolean): Group[] {
+  const training: Spec[] = [lossSpec(runs, smoothed)];
   training.push(single("rate", "Learning rate", runs, (r) => r.rate, false));
   for (const name of union(runs, (r) => r.outputs.keys())) {
     // The one output of a net with one loss is the loss once more.
