@@ -5,9 +5,11 @@
 
 pub mod annotated;
 mod augment;
+pub mod database;
 pub mod datum;
 pub mod files;
 mod find;
+mod folder;
 pub mod hdf5;
 mod image;
 pub mod leveldb;
@@ -16,6 +18,7 @@ pub mod lmdb;
 pub mod pair;
 pub mod prefetch;
 pub mod recipe;
+pub mod record;
 mod sampler;
 pub mod source;
 pub mod transform;
@@ -23,6 +26,9 @@ pub mod video;
 pub mod windows;
 
 use std::path::{Path, PathBuf};
+
+pub(crate) use augment::{Interpolation, Picture, resize};
+pub(crate) use folder::NewFolder;
 
 use crate::{error::Result, model_io::binaryproto, schema::data_parameter::Db, tensor::Tensor};
 
