@@ -6,6 +6,7 @@ mod cli;
 mod corpus;
 mod dashboard;
 mod data;
+mod databases;
 mod detector;
 mod doctor;
 mod golden;

@@ -12,6 +12,7 @@ mod find;
 mod folder;
 pub mod hdf5;
 mod image;
+mod jpeg;
 pub mod leveldb;
 pub mod list;
 pub mod lmdb;
