@@ -11,6 +11,9 @@ import sys
 import cv2
 import numpy as np
 
+# Intel's library rounds otherwise than OpenCV's own code.
+cv2.ipp.setUseIPP(False)
+
 
 def messages():
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
