@@ -42,7 +42,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         "database",
         // Graph and params: labels are brought to the cells of a net's map, and the net says where they are.
         &[
-            "feed", "graph", "params", "schema", "tensor", "rng", "threads", "nearest", "error",
+            "feed", "graph", "metrics", "params", "schema", "tensor", "rng", "threads", "nearest",
+            "error",
         ],
     ),
     (

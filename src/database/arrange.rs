@@ -40,11 +40,11 @@ pub fn shuffle(
     seed: u64,
     watch: &mut dyn Watch,
 ) -> Result<u64> {
-    let Some((first, _)) = pairs.first() else {
+    let Some((first, _)) = pairs.first_mut() else {
         return Ok(0);
     };
     let (count, name) = (first.records()?, first.name().to_owned());
-    for (database, _) in &*pairs {
+    for (database, _) in &mut *pairs {
         let other = database.records()?;
         if other != count {
             return Err(Error::data(format!(

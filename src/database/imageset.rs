@@ -75,10 +75,11 @@ pub fn convert(
     // Numbers count the lines of the file, also those that hold nothing.
     let mut entries: Vec<(u64, &Entry)> = list
         .entries()
+        .iter()
         .map(|entry| (u64::from(entry.line().saturating_sub(1)), entry))
         .collect();
     if let Some(seed) = options.shuffle {
-        let mut order: Vec<&Entry> = list.entries().collect();
+        let mut order: Vec<&Entry> = list.entries().iter().collect();
         order.shuffle(&mut stream(seed, Use::Other, 0, 0));
         entries = (0..).zip(order).collect();
     }

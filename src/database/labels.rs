@@ -73,7 +73,7 @@ pub fn write_labels(
     target: &Path,
     watch: &mut dyn Watch,
 ) -> Result<u64> {
-    let entries: Vec<&Entry> = list.entries().collect();
+    let entries: Vec<&Entry> = list.entries().iter().collect();
     let keys = keys
         .map(|database| collect(database, entries.len()))
         .transpose()?;

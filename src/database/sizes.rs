@@ -21,7 +21,7 @@ pub fn image_sizes(
     ids: Option<&BTreeMap<String, i64>>,
     watch: &mut dyn Watch,
 ) -> Result<String> {
-    let entries: Vec<_> = list.entries().collect();
+    let entries: Vec<_> = list.entries().iter().collect();
     let mut text = String::new();
     let mut count = 0;
     in_order(

@@ -12,6 +12,7 @@ use crate::{
         datum::{Color, Pixels},
         record::Stored,
     },
+    metrics::weights,
 };
 
 /// Pixels of each class, or records where a record has one class.
@@ -69,24 +70,26 @@ impl ClassCounts {
         }
     }
 
-    /// Weights by median frequency, of classes 0 to below `count`: the median of all frequencies by the frequency of the
-    /// class, that being the share of its pixels among those of the records that it is in (Eigen and Fergus, 2015).
-    /// `shared` takes the share among all pixels instead: the only one that differs where records have one class each.
-    /// `None` for a class that does not come.
-    pub fn weights(&self, count: usize, shared: bool) -> Vec<Option<f64>> {
-        let frequency = |class: usize| {
-            let class = u32::try_from(class).ok()?;
-            let &[pixels, beside] = self.classes.get(&class)?;
-            let whole = if shared { self.total } else { beside };
-            (pixels > 0).then(|| pixels as f64 / whole as f64)
+    /// Pixels of each of the classes 0 to below `count`.
+    pub fn pixels(&self, count: usize) -> Vec<u64> {
+        self.each(count, 0)
+    }
+
+    /// Weights by median frequency of classes 0 to below `count`. A frequency is the share of the class among the pixels of
+    /// the records that it is in, or, with `shared`, among all: the only one that differs where records have one class
+    /// each.
+    pub fn weights(&self, count: usize, shared: bool) -> Vec<f32> {
+        let around = if shared {
+            vec![self.total; count]
+        } else {
+            self.each(count, 1)
         };
-        let all: Vec<Option<f64>> = (0..count).map(frequency).collect();
-        let mut known: Vec<f64> = all.iter().flatten().copied().collect();
-        known.sort_by(f64::total_cmp);
-        let middle = |at: usize| known.get(at).copied().unwrap_or(1.0);
-        let n = known.len();
-        let median = (middle(n.saturating_sub(1) / 2) + middle(n / 2)) / 2.0;
-        all.into_iter().map(|f| f.map(|f| median / f)).collect()
+        weights::by_median_frequency(&self.pixels(count), &around)
+    }
+
+    fn each(&self, count: usize, which: usize) -> Vec<u64> {
+        let of = |class| self.classes.get(&class).map_or(0, |counts| counts[which]);
+        (0..).take(count).map(of).collect()
     }
 }
 
@@ -145,18 +148,14 @@ mod tests {
         counts.add(BTreeMap::from([(0, 8), (1, 2), (255, 5)]), Some(255));
         counts.add(BTreeMap::from([(0, 4), (1, 1), (2, 5)]), Some(255));
         assert_eq!((counts.total, counts.ignored, counts.records), (20, 5, 2));
-        // Frequencies 12/20, 3/20 and 5/10.
-        let near = |found: Vec<Option<f64>>, wanted: &[Option<f64>]| {
+        assert_eq!(counts.pixels(4), [12, 3, 5, 0]);
+        // Frequencies 12/20, 3/20 and 5/10; then 12/20, 3/20 and 5/20.
+        let near = |found: Vec<f32>, wanted: [f32; 4]| {
             assert_eq!(found.len(), wanted.len());
-            for (a, b) in found.iter().zip(wanted) {
-                let same = a.zip(*b).map(|(a, b)| (a - b).abs() < 1e-12);
-                assert_eq!((a.is_none(), same.unwrap_or(true)), (b.is_none(), true));
-            }
+            let mut pairs = found.iter().zip(wanted);
+            assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
         };
-        let wanted = [0.5 / 0.6, 0.5 / 0.15, 1.0].map(Some);
-        near(counts.weights(4, false), &[&wanted[..], &[None]].concat());
-        let shared = [0.25 / 0.6, 0.25 / 0.15, 1.0].map(Some);
-        near(counts.weights(3, true), &shared);
-        assert_eq!(ClassCounts::default().weights(2, false), [None, None]);
+        near(counts.weights(4, false), [0.5 / 0.6, 0.5 / 0.15, 1.0, 1.0]);
+        near(counts.weights(4, true), [0.25 / 0.6, 0.25 / 0.15, 1.0, 1.0]);
     }
 }

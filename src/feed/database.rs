@@ -99,18 +99,18 @@ impl Database {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn records(&self) -> Result<u64> {
-        match &self.inner {
+    pub fn records(&mut self) -> Result<u64> {
+        match &mut self.inner {
             Inner::Lmdb { source, .. } => Ok(source.records()),
-            Inner::LevelDb { source, .. } => {
-                let mut pass = source.pass()?;
-                let mut value = Vec::new();
-                let mut count = 0;
-                while pass.advance(&mut value).map_err(|e| self.placed(e))? {
-                    count += 1;
-                }
-                Ok(count)
-            }
+            Inner::LevelDb { source, .. } => source.records(),
+        }
+    }
+
+    /// Number of records where it costs nothing to know it.
+    pub fn records_known(&self) -> Option<u64> {
+        match &self.inner {
+            Inner::Lmdb { source, .. } => Some(source.records()),
+            Inner::LevelDb { .. } => None,
         }
     }
 

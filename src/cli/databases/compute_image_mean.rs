@@ -49,10 +49,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         .help("name a file, mean.binaryproto for example"));
     }
     ui.log("compute_image_mean.cpp:70", "Starting iteration");
-    let records = match database.kind() {
-        crate::schema::data_parameter::Db::Lmdb => database.records()?,
-        crate::schema::data_parameter::Db::Leveldb => 0,
-    };
+    let records = database.records_known().unwrap_or(0);
     let mut work = Work::begin(ui, "records", records, "compute_image_mean.cpp:95", 10_000)?;
     let mean = mean(&mut database, &mut work)?;
     work.end();

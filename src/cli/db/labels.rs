@@ -178,17 +178,11 @@ pub(super) fn class_weights(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Resu
         return Err(Error::param("--classes", "more than 65536 are too many"));
     }
     let weights = counts.weights(classes, by_label);
-    let count = |class: usize| {
-        let class = u32::try_from(class).ok();
-        class
-            .and_then(|class| counts.classes.get(&class))
-            .map_or(0, |[pixels, _]| *pixels)
-    };
-    for (class, _) in weights.iter().enumerate().filter(|(_, w)| w.is_none()) {
-        ui.warn(&format!("class {class} does not come; its weight is 0"));
+    let pixels = counts.pixels(classes);
+    for (class, _) in pixels.iter().enumerate().filter(|(_, n)| **n == 0) {
+        ui.warn(&format!("class {class} does not come; its weight is 1"));
     }
-    let each: Vec<f64> = weights.iter().map(|w| w.unwrap_or(0.0)).collect();
-    let words: Vec<String> = each
+    let words: Vec<String> = weights
         .iter()
         .map(|w| format!("class_weighting: {}", g(*w)))
         .collect();
@@ -198,21 +192,20 @@ pub(super) fn class_weights(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Resu
         words.join(" ")
     );
     if args.switch("json") {
-        let pixels: Vec<u64> = (0..classes).map(count).collect();
         let value = json!({
             "records": counts.records, "total": counts.total, "ignored": counts.ignored,
-            "counts": pixels, "weights": each, "loss_param": param,
+            "counts": pixels, "weights": weights, "loss_param": param,
         });
         print_json(ui, &value)?;
         return Ok(Status::Done);
     }
     let what = if by_label { "records" } else { "pixels" };
     let mut table = Table::new(1, &["class", what, "share", "weight"]);
-    for (class, weight) in each.iter().enumerate() {
-        let share = count(class) as f64 / counts.total.max(1) as f64 * 100.0;
+    for (class, (&n, weight)) in pixels.iter().zip(&weights).enumerate() {
+        let share = n as f64 / counts.total.max(1) as f64 * 100.0;
         table.row(vec![
             class.to_string(),
-            count(class).to_string(),
+            n.to_string(),
             format!("{share:.2} %"),
             g(*weight),
         ]);
