@@ -12,11 +12,7 @@ const BETWEEN: usize = 2;
 type Lanes = [W<i32>; 8];
 
 fn each(a: Lanes, b: Lanes, f: impl Fn(W<i32>, W<i32>) -> W<i32>) -> Lanes {
-    let mut out = a;
-    for i in 0..8 {
-        out[i] = f(a[i], b[i]);
-    }
-    out
+    std::array::from_fn(|i| f(a[i], b[i]))
 }
 
 fn add(a: Lanes, b: Lanes) -> Lanes {
@@ -61,9 +57,9 @@ fn pass(rows: &mut [Lanes; 8], shift: usize) {
         add(times(a, 2446), add(outer, ac)),
     ];
     let half = W(1 << (shift - 1));
-    for i in 0..4 {
-        rows[i] = add(even[i], odd[i]).map(|v| (v + half) >> shift);
-        rows[7 - i] = sub(even[i], odd[i]).map(|v| (v + half) >> shift);
+    for (i, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+        rows[i] = add(even, odd).map(|v| (v + half) >> shift);
+        rows[7 - i] = sub(even, odd).map(|v| (v + half) >> shift);
     }
 }
 
@@ -94,9 +90,7 @@ pub(super) fn block(coefficients: &[i16; 64], quantizer: &[u16; 64], to: &mut [u
     let (values, _) = coefficients.as_chunks::<8>();
     let (factors, _) = quantizer.as_chunks::<8>();
     for (row, (values, factors)) in rows.iter_mut().zip(values.iter().zip(factors)) {
-        for x in 0..8 {
-            row[x] = W(i32::from(values[x])) * W(i32::from(factors[x]));
-        }
+        *row = std::array::from_fn(|x| W(i32::from(values[x])) * W(i32::from(factors[x])));
     }
     pass(&mut rows, BITS - BETWEEN);
     let mut rows = transposed(&rows);
