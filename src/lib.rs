@@ -109,6 +109,7 @@
 pub mod check;
 pub mod cli;
 pub mod dashboard;
+pub mod database;
 pub mod doctor;
 pub mod error;
 pub mod events;

@@ -39,6 +39,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "database",
+        // Graph and params: labels are brought to the cells of a net's map, and the net says where they are.
+        &[
+            "feed", "graph", "metrics", "params", "schema", "tensor", "rng", "threads", "nearest",
+            "error",
+        ],
+    ),
+    (
         "layers",
         // Text and number: label maps are prototxts, and files of detections hold scores as Caffe prints them.
         &[

@@ -7,6 +7,7 @@ mod compare;
 mod corpus;
 mod dashboard;
 mod data;
+mod databases;
 mod detector;
 mod doctor;
 mod golden;

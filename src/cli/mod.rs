@@ -8,6 +8,8 @@ mod check;
 pub mod command;
 mod compare;
 mod dashboard;
+mod databases;
+mod db;
 mod doctor;
 mod explain;
 mod figures;
@@ -55,6 +57,14 @@ pub const COMMANDS: &[&Command] = &[
     &view::COMMAND,
     &dashboard::COMMAND,
     &quickstart::COMMAND,
+    &databases::convert_imageset::COMMAND,
+    &databases::compute_image_mean::COMMAND,
+    &databases::convert_mnist_data::COMMAND,
+    &databases::convert_cifar_data::COMMAND,
+    &databases::convert_annoset::COMMAND,
+    &databases::create_label_map::COMMAND,
+    &databases::get_image_size::COMMAND,
+    &db::COMMAND,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.

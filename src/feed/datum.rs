@@ -152,6 +152,14 @@ pub(super) fn decode_with(bytes: &[u8], color: Color, spare: Vec<u8>) -> Result<
     })
 }
 
+/// The image in a file's bytes, JPEG, PNG or BMP, as OpenCV reads it.
+///
+/// # Errors
+/// `Data` where it is damaged, `Unsupported` for other formats.
+pub(crate) fn decode_image(file: &[u8], color: Color) -> Result<Sample<'static>> {
+    Ok(image::decode_exactly(file, color)?.into_sample(0))
+}
+
 /// Data that does not fit its size is often an image file without the mark that says so.
 fn encoded_by_mistake(data: &[u8]) -> Option<Error> {
     let kind = image::kind(data)?;

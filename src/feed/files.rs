@@ -41,12 +41,17 @@ impl Folder {
         }
     }
 
+    /// Where a listed file is.
+    pub(crate) fn path(&self, listed: &str) -> PathBuf {
+        resolve(&self.root, &format!("{}{listed}", self.prefix))
+    }
+
     /// The bytes of a listed file, in `spare`'s memory.
     ///
     /// # Errors
     /// `Io` with the path that was tried; `Data` for a file that is too large.
     pub(crate) fn read(&self, listed: &str, spare: Vec<u8>) -> Result<Vec<u8>> {
-        let path = resolve(&self.root, &format!("{}{listed}", self.prefix));
+        let path = self.path(listed);
         let failed = |e: std::io::Error| {
             let error = Error::io("open", &path, &e);
             let joined = Path::new(&self.prefix).join(listed);
@@ -88,10 +93,8 @@ impl Folder {
         spare: Vec<u8>,
     ) -> Result<Sample<'static>> {
         let bytes = self.read(listed, Vec::new())?;
-        let decoded = image::decode(&bytes, color, spare).map_err(|e| {
-            let path = resolve(&self.root, &format!("{}{listed}", self.prefix));
-            e.at(Place::File(path.display().to_string()))
-        })?;
+        let decoded = image::decode(&bytes, color, spare)
+            .map_err(|e| e.at(Place::File(self.path(listed).display().to_string())))?;
         Ok(decoded.into_sample(0))
     }
 }

@@ -8,7 +8,10 @@ use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder as _, ImageFormat, ImageReader};
 
-use super::datum::{Color, Pixels, Sample};
+use super::{
+    datum::{Color, Pixels, Sample},
+    jpeg,
+};
 use crate::error::{Error, Result};
 
 /// A decoded image.
@@ -127,6 +130,34 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
         width,
         pixels,
         together,
+    })
+}
+
+/// [`decode`], for an image that is decoded once and kept: a JPEG to the very bytes that OpenCV has of it, which takes
+/// longer.
+///
+/// # Errors
+/// As there.
+pub(super) fn decode_exactly(bytes: &[u8], color: Color) -> Result<Decoded> {
+    let exact = match (kind(bytes), color) {
+        (Some("JPEG"), Color::AsStored | Color::Color) => jpeg::decode(bytes, false),
+        (Some("JPEG"), Color::Gray) => jpeg::decode(bytes, true),
+        _ => None,
+    };
+    let Some(image) = exact else {
+        return decode(bytes, color, Vec::new());
+    };
+    let gray = image.channels == 1;
+    let (channels, pixels) = match gray && color == Color::Color {
+        true => (3, image.pixels.repeat(3)),
+        false => (image.channels, image.pixels),
+    };
+    Ok(Decoded {
+        channels,
+        height: image.height,
+        width: image.width,
+        pixels,
+        together: !gray,
     })
 }
 

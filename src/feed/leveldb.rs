@@ -1,4 +1,4 @@
-//! LevelDB databases, read only: nothing is written into the folder, not even a lock.
+//! LevelDB databases. Reading writes nothing into the folder, not even a lock.
 //!
 //! Why by hand: `rusty-leveldb`, the one kept crate, replays logs and merges tables in a way that writes, and indexes
 //! into what a file claims, so that a damaged one ends the program. Here a database is its manifest, its tables and its
@@ -15,11 +15,15 @@ use super::{
 };
 use crate::error::{Error, Place, Result};
 
+mod build;
 mod bytes;
 mod log;
 mod merge;
 mod table;
 mod version;
+mod writer;
+
+pub use writer::LevelDbWriter;
 
 use merge::{Merge, Recent};
 use version::Version;
@@ -78,6 +82,13 @@ impl LevelDbSource {
         }
         self.len = Some(len);
         Ok(len)
+    }
+
+    /// One way from the first record to the last.
+    pub(super) fn pass(&self) -> Result<Pass> {
+        Merge::new(&self.version, &self.recent)
+            .map(Pass)
+            .map_err(|e| self.placed(e))
     }
 
     fn placed(&self, e: Error) -> Error {
@@ -156,6 +167,22 @@ impl LevelDbSource {
             .collect();
         f(&records)?;
         Ok(merge)
+    }
+}
+
+/// The records of a database, once.
+pub(super) struct Pass(Merge);
+
+impl Pass {
+    /// Goes to the next record and puts its value in place of what `value` held; `false` at the end.
+    pub(super) fn advance(&mut self, value: &mut Vec<u8>) -> Result<bool> {
+        value.clear();
+        self.0.advance(Some(value))
+    }
+
+    /// The key of the record that [`advance`](Self::advance) went to.
+    pub(super) fn key(&self) -> &[u8] {
+        self.0.key()
     }
 }
 

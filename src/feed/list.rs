@@ -34,6 +34,13 @@ pub struct Entry {
     pub label: i32,
 }
 
+impl Entry {
+    /// Its line, from 1.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+}
+
 /// A list in memory.
 #[derive(Debug)]
 pub struct List {
@@ -145,13 +152,7 @@ impl List {
     /// Where an error in a record is: its line.
     pub fn place(&self, record: &Record<'_>) -> Place {
         match self.entry(record) {
-            Ok(entry) => Place::Text {
-                file: self.name.clone(),
-                line: usize::try_from(entry.line).unwrap_or(usize::MAX),
-                column: 1,
-                excerpt: self.path(entry).to_owned(),
-                width: self.path(entry).chars().count().max(1),
-            },
+            Ok(entry) => self.line(entry),
             Err(_) => Place::File(self.name.clone()),
         }
     }
@@ -159,6 +160,17 @@ impl List {
     /// The entries, in the order of the list.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The line of an entry.
+    pub fn line(&self, entry: &Entry) -> Place {
+        Place::Text {
+            file: self.name.clone(),
+            line: usize::try_from(entry.line).unwrap_or(usize::MAX),
+            column: 1,
+            excerpt: self.path(entry).to_owned(),
+            width: self.path(entry).chars().count().max(1),
+        }
     }
 
     /// Number of entries, at least 1.

@@ -31,6 +31,7 @@ type Records = heed::Database<Bytes, Bytes>;
 struct Shared {
     env: Env<WithoutTls>,
     records: Records,
+    integer_keys: bool,
 }
 
 /// The open databases by the canonical path of their data file.
@@ -80,6 +81,19 @@ impl LmdbSource {
     /// Number of records, at least 1.
     pub fn records(&self) -> u64 {
         self.len
+    }
+
+    /// Whether the keys are integers of this machine, in the order of their numbers.
+    pub fn integer_keys(&self) -> bool {
+        self.shared.integer_keys
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        self.shared.records.get(&self.txn, key).map_err(lmdb_error)
     }
 }
 
@@ -158,15 +172,19 @@ fn share(file: &Path) -> Result<Arc<Shared>> {
         return Ok(shared);
     }
     let mut data = File::open(&path).map_err(|e| Error::io("open", file, &e))?;
-    let size = check::check(&mut data)?;
-    let env = open_env(&path, EnvFlags::READ_ONLY, size)?;
+    let found = check::check(&mut data)?;
+    let env = open_env(&path, EnvFlags::READ_ONLY, found.size)?;
     let txn = env.read_txn().map_err(lmdb_error)?;
     let records = env
         .open_database::<Bytes, Bytes>(&txn, None)
         .map_err(lmdb_error)?
         .ok_or_else(|| Error::format("the database has no main table"))?;
     txn.commit().map_err(lmdb_error)?;
-    let shared = Arc::new(Shared { env, records });
+    let shared = Arc::new(Shared {
+        env,
+        records,
+        integer_keys: found.integer_keys,
+    });
     open.retain(|_, weak| weak.strong_count() > 0);
     open.insert(path, Arc::downgrade(&shared));
     Ok(shared)

@@ -5,17 +5,21 @@
 
 pub mod annotated;
 mod augment;
+pub mod database;
 pub mod datum;
 pub mod files;
 mod find;
+mod folder;
 pub mod hdf5;
 mod image;
+mod jpeg;
 pub mod leveldb;
 pub mod list;
 pub mod lmdb;
 pub mod pair;
 pub mod prefetch;
 pub mod recipe;
+pub mod record;
 mod sampler;
 pub mod source;
 pub mod transform;
@@ -23,6 +27,9 @@ pub mod video;
 pub mod windows;
 
 use std::path::{Path, PathBuf};
+
+pub(crate) use augment::{Interpolation, Picture, resize};
+pub(crate) use folder::NewFolder;
 
 use crate::{error::Result, model_io::binaryproto, schema::data_parameter::Db, tensor::Tensor};
 

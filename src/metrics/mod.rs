@@ -5,6 +5,7 @@ mod channels;
 mod confusion;
 pub mod precision;
 pub mod vitals;
+pub mod weights;
 
 pub use channels::{Alike, ChannelStats};
 pub use confusion::{ConfusionMatrix, argmax};

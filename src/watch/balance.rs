@@ -1,7 +1,4 @@
 //! Weights for the classes of a loss, from how often the labels of the training net name them.
-//!
-//! Source of the median: Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels with a Common
-//! Multi-Scale Convolutional Architecture (2015), section 4.3; SegNet uses it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +6,7 @@ use crate::{
     error::{Error, ErrorKind, Place, Result},
     events::Silent,
     graph,
+    metrics::weights,
     net::{Net, NetOptions},
     params::Params,
     schema::{LayerParameter, NetParameter},
@@ -73,28 +71,16 @@ pub struct Counts {
 impl Counts {
     /// A weight for each class, and 1 for one that never occurs.
     pub fn weights(&self, scheme: Scheme) -> Vec<f32> {
-        let total: u64 = self.labels.iter().sum();
-        let present = self.labels.iter().filter(|&&n| n > 0).count();
-        let weight: Box<dyn Fn(usize) -> f64> = match scheme {
-            Scheme::Inverse => {
-                let each = total as f64 / present.max(1) as f64;
-                Box::new(move |class| each / self.labels[class] as f64)
+        match scheme {
+            Scheme::Inverse => weights::by_inverse_frequency(&self.labels),
+            Scheme::MedianFrequency if self.maps => {
+                weights::by_median_frequency(&self.labels, &self.around)
             }
             Scheme::MedianFrequency => {
-                let frequency = move |class: usize| {
-                    let of = if self.maps { self.around[class] } else { total };
-                    self.labels[class] as f64 / of.max(1) as f64
-                };
-                let occur = (0..self.labels.len()).filter(|&c| self.labels[c] > 0);
-                let median = median(occur.map(frequency).collect());
-                Box::new(move |class| median / frequency(class))
+                let total = self.labels.iter().sum();
+                weights::by_median_frequency(&self.labels, &vec![total; self.labels.len()])
             }
-        };
-        let of_class = |class: usize| match self.labels[class] {
-            0 => 1.0,
-            _ => weight(class) as f32,
-        };
-        (0..self.labels.len()).map(of_class).collect()
+        }
     }
 
     /// Adds the labels of one item.
@@ -129,16 +115,6 @@ impl Counts {
             self.around[class] += all;
         }
         Ok(())
-    }
-}
-
-/// The middle value; the mean of the two in the middle where they are even in number; 1 of none.
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    match of.len() {
-        0 => 1.0,
-        n if n % 2 == 1 => of[n / 2],
-        n => (of[n / 2 - 1] + of[n / 2]) / 2.0,
     }
 }
 

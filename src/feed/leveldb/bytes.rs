@@ -65,3 +65,23 @@ pub(super) fn key(bytes: &[u8]) -> Result<(&[u8], u64, bool)> {
         _ => Err(damaged("a change of an unknown kind")),
     }
 }
+
+/// Appends a number in groups of 7 bits.
+pub(super) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 128 {
+        to.push(u8::try_from(number & 127).unwrap_or(0) | 128);
+        number >>= 7;
+    }
+    to.push(u8::try_from(number).unwrap_or(0));
+}
+
+/// Appends a length.
+pub(super) fn put_length(to: &mut Vec<u8>, length: usize) {
+    put_varint(to, u64::try_from(length).unwrap_or(u64::MAX));
+}
+
+/// Appends bytes with their length before them.
+pub(super) fn put_sized(to: &mut Vec<u8>, bytes: &[u8]) {
+    put_length(to, bytes.len());
+    to.extend_from_slice(bytes);
+}

@@ -165,3 +165,60 @@ pub(super) fn read_span(file: &mut File, span: Span, to: &mut Vec<u8>) -> Result
     }
     Ok(())
 }
+
+/// Appends a record to a log that is in memory from its start.
+pub(super) fn append(log: &mut Vec<u8>, record: &[u8]) {
+    const BLOCK: usize = 32 << 10;
+    const HEAD: usize = 7;
+    let mut rest = record;
+    let mut first = true;
+    loop {
+        let mut left = BLOCK - log.len() % BLOCK;
+        if left < HEAD {
+            log.resize(log.len() + left, 0);
+            left = BLOCK;
+        }
+        let (piece, after) = rest.split_at(rest.len().min(left - HEAD));
+        let kind = match (first, after.is_empty()) {
+            (true, true) => 1,
+            (true, false) => 2,
+            (false, false) => 3,
+            (false, true) => 4,
+        };
+        log.extend(crc::masked(&[&[kind], piece]).to_le_bytes());
+        // A piece is shorter than a block.
+        log.extend(u16::try_from(piece.len()).unwrap_or(0).to_le_bytes());
+        log.push(kind);
+        log.extend_from_slice(piece);
+        if after.is_empty() {
+            return;
+        }
+        (rest, first) = (after, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn records_of_all_lengths_come_back() {
+        let lengths = [0usize, 1, 32_754, 32_761, 5, 70_000, 32_768, 3];
+        let records: Vec<Vec<u8>> = lengths.iter().map(|&n| vec![7; n]).collect();
+        let mut log = Vec::new();
+        for record in &records {
+            append(&mut log, record);
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&log).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let mut reader = LogReader::new(file).unwrap();
+        for record in &records {
+            assert!(reader.advance().unwrap());
+            assert_eq!(&reader.record, record);
+        }
+        assert!(!reader.advance().unwrap());
+    }
+}

@@ -112,6 +112,8 @@ pub(super) struct Merge {
     runs: Vec<Run>,
     key: Vec<u8>,
     began: bool,
+    /// Changes of the current key that are in the tables and logs.
+    changes: usize,
 }
 
 impl Merge {
@@ -135,12 +137,18 @@ impl Merge {
             runs,
             key: Vec::new(),
             began: false,
+            changes: 0,
         })
     }
 
     /// The key of the record that [`advance`](Self::advance) went to.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// How often that key was written.
+    pub(super) fn changes(&self) -> usize {
+        self.changes
     }
 
     /// Goes to the next record and appends its value to `to`, if given; `false` at the end.
@@ -197,14 +205,17 @@ impl Merge {
 
     /// Goes behind every change of the current key.
     fn leave(&mut self) -> Result<()> {
+        self.changes = 0;
         let recent = self.recent.changes.get(self.next);
         if recent.is_some_and(|(key, _)| *key == self.key) {
             self.next += 1;
+            self.changes += 1;
         }
         let mut ended = false;
         for run in &mut self.runs {
             while run.record()?.is_some_and(|(key, ..)| key == self.key) {
                 run.advance()?;
+                self.changes += 1;
             }
             ended |= run.table.is_none();
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const FOOTER: usize = 48;
-const MAGIC: u64 = 0xDB47_7524_8B80_FB57;
+pub(super) const MAGIC: u64 = 0xDB47_7524_8B80_FB57;
 /// What Snappy can make of a byte, at most and about.
 const SWELL: usize = 32;
 

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-const LEVELS: usize = 7;
+pub(super) const LEVELS: usize = 7;
 /// The order of keys that Caffe's databases have.
-const BYTEWISE: &[u8] = b"leveldb.BytewiseComparator";
+pub(super) const BYTEWISE: &[u8] = b"leveldb.BytewiseComparator";
 
 /// The tables of a database.
 #[derive(Debug)]

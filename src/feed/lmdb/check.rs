@@ -21,7 +21,8 @@ const VERSION: u32 = 1;
 const META_BYTES: usize = 152;
 const META_FLAG: u16 = 0x08;
 /// Keys compared backwards or as integers; any other flag of a table means several values under one key.
-const KEY_ORDERS: u16 = 0x02 | 0x08;
+const KEY_ORDERS: u16 = 0x02 | INTEGER_KEYS;
+const INTEGER_KEYS: u16 = 0x08;
 /// Up to this length every page is checked; beyond, a disk could take minutes.
 const WALKED: u64 = 1 << 30;
 
@@ -47,11 +48,19 @@ fn int16(page: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([*bytes.first()?, *bytes.get(1)?]))
 }
 
-/// How many bytes the data file takes; it is whole.
+/// A file that is whole.
+pub(super) struct Found {
+    /// How many bytes it takes.
+    pub(super) size: u64,
+    /// Whether keys are compared as integers.
+    pub(super) integer_keys: bool,
+}
+
+/// What the data file is; it is whole.
 ///
 /// # Errors
 /// `Format` where it is foreign, cut short or of another version; `Unsupported` for tables that Caffe never writes.
-pub(super) fn check(file: &mut File) -> Result<u64> {
+pub(super) fn check(file: &mut File) -> Result<Found> {
     let unreadable =
         |e: std::io::Error| Error::format(format!("the database file cannot be read: {e}"));
     let length = file.metadata().map_err(unreadable)?.len();
@@ -94,7 +103,10 @@ pub(super) fn check(file: &mut File) -> Result<u64> {
             None => {}
         }
     }
-    Ok(length.max(size))
+    Ok(Found {
+        size: length.max(size),
+        integer_keys: now.flags & INTEGER_KEYS != 0,
+    })
 }
 
 fn meta(page: &[u8; META_BYTES]) -> Result<Meta> {

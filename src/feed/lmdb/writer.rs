@@ -1,15 +1,11 @@
 //! Writing an LMDB that Caffe can read.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
 
 use heed::{Env, EnvFlags, MdbError, PutFlags, WithoutTls, types::Bytes};
-use tempfile::TempDir;
 
-use super::{lmdb_error, open_env};
-use crate::error::{Error, ErrorKind, Result};
+use super::{super::folder::NewFolder, lmdb_error, open_env};
+use crate::error::{Error, Result};
 
 /// So much is gathered before it is written in one transaction.
 const BATCH_BYTES: usize = 16 << 20;
@@ -22,8 +18,7 @@ const MAX_KEY: usize = 511;
 pub struct LmdbWriter {
     // Fields drop in this order: the environment closes before its folder goes.
     env: Option<Env<WithoutTls>>,
-    folder: TempDir,
-    target: PathBuf,
+    folder: NewFolder,
     map_size: u64,
     batch: Vec<(Vec<u8>, Vec<u8>)>,
     batch_bytes: usize,
@@ -40,37 +35,13 @@ impl LmdbWriter {
     }
 
     fn with_map_size(path: &Path, map_size: u64) -> Result<Self> {
-        let failed = |e: std::io::Error| Error::io("create", path, &e);
-        let path = std::path::absolute(path).map_err(failed)?;
-        match fs::read_dir(&path) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(Error::new(
-                        ErrorKind::Io,
-                        format!(
-                            "cannot create '{}': it exists and is not empty",
-                            path.display()
-                        ),
-                    )
-                    .help("choose another name, or remove it first"));
-                }
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("create", &path, &e)),
-        }
-        let parent = path.parent().unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".cortado-").suffix(".part");
-        // A temporary folder is private by default; this one is to get the permissions any new folder gets.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let folder = builder.tempdir_in(parent).map_err(failed)?;
+        let folder = NewFolder::create(path)?;
         // LMDB would make the file private, too; it takes an empty one as new.
-        File::create_new(folder.path().join("data.mdb")).map_err(failed)?;
+        File::create_new(folder.path().join("data.mdb"))
+            .map_err(|e| Error::io("create", path, &e))?;
         let mut writer = Self {
             env: None,
             folder,
-            target: path,
             map_size,
             batch: Vec::new(),
             batch_bytes: 0,
@@ -101,9 +72,10 @@ impl LmdbWriter {
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if key.is_empty() || key.len() > MAX_KEY {
             return Err(Error::data(format!(
-                "a key of {} bytes; 1 to {MAX_KEY} are possible",
+                "a key of {} bytes; 1 to {MAX_KEY} are possible in an LMDB",
                 key.len()
-            )));
+            ))
+            .help("shorten the paths in the list, or make a LevelDB"));
         }
         self.batch_bytes += key.len() + value.len();
         self.batch.push((key.to_vec(), value.to_vec()));
@@ -162,13 +134,7 @@ impl LmdbWriter {
         if let Some(env) = self.env.take() {
             env.force_sync().map_err(lmdb_error)?;
         }
-        let failed = |e: std::io::Error| Error::io("create", &self.target, &e);
-        // Not every system renames onto an empty folder; removing fails on one that is not empty.
-        match fs::remove_dir(&self.target) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-        fs::rename(self.folder.path(), &self.target).map_err(failed)?;
+        self.folder.finish()?;
         Ok(self.count)
     }
 }
@@ -191,7 +157,10 @@ impl From<heed::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::{super::LmdbSource, *};
+    use crate::error::ErrorKind;
 
     #[test]
     fn grows_past_its_first_size() {

@@ -1,0 +1,95 @@
+//! `get_image_size`: the sizes of listed images.
+
+use std::{collections::BTreeMap, io::Cursor, path::Path};
+
+use image::ImageReader;
+
+use super::{Watch, in_order::in_order};
+use crate::{
+    error::{Error, Place, Result},
+    feed::{files::Folder, list::List},
+};
+
+/// A line for each entry: the image's name without folder and ending, or its number where `ids` has one, height and
+/// width.
+///
+/// # Errors
+/// `Io` or `Data`, with the line, where an image cannot be read or has no number.
+pub fn image_sizes(
+    list: &List,
+    folder: &Folder,
+    ids: Option<&BTreeMap<String, i64>>,
+    watch: &mut dyn Watch,
+) -> Result<String> {
+    let entries: Vec<_> = list.entries().iter().collect();
+    let mut text = String::new();
+    let mut count = 0;
+    in_order(
+        &entries,
+        |entry| {
+            let path = list.path(entry);
+            size(folder, path, ids).map_err(|e| e.at(list.line(entry)))
+        },
+        |line| {
+            text.push_str(&line?);
+            count += 1;
+            watch.done(count)
+        },
+    )?;
+    Ok(text)
+}
+
+fn size(folder: &Folder, path: &str, ids: Option<&BTreeMap<String, i64>>) -> Result<String> {
+    let bytes = folder.read(path, Vec::new())?;
+    let size = ImageReader::new(Cursor::new(&bytes))
+        .with_guessed_format()
+        .ok()
+        .and_then(|reader| reader.into_dimensions().ok());
+    let Some((width, height)) = size else {
+        return Err(
+            Error::data("the file is no JPEG, PNG, BMP or GIF that can be read")
+                .at(Place::File(folder.path(path).display().to_string())),
+        );
+    };
+    let stem = Path::new(path).file_stem().unwrap_or_default();
+    let stem = stem.to_string_lossy();
+    match ids {
+        None => Ok(format!("{stem} {height} {width}\n")),
+        Some(ids) => match ids.get(&*stem) {
+            Some(id) => Ok(format!("{id} {height} {width}\n")),
+            None => Err(Error::data(format!(
+                "the image '{stem}' has no number in the file of names"
+            ))
+            .help("add it there: its name without folder and ending, a blank and a number")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::list::Form;
+
+    #[test]
+    fn sizes_by_name_or_number() {
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/feed/images");
+        let folder = Folder::new(&images, "");
+        let list = List::parse("l", "rgb8.png 1\nturned.jpg 2".into(), Form::Path).unwrap();
+        let decoded = |name: &str| {
+            let image = image::open(images.join(name)).unwrap();
+            format!("{} {}", image.height(), image.width())
+        };
+        let sizes = ["rgb8.png", "turned.jpg"].map(decoded);
+        let text = image_sizes(&list, &folder, None, &mut ()).unwrap();
+        assert_eq!(text, format!("rgb8 {}\nturned {}\n", sizes[0], sizes[1]));
+        let mut ids = BTreeMap::from([("rgb8".to_owned(), 7)]);
+        let error = image_sizes(&list, &folder, Some(&ids), &mut ()).unwrap_err();
+        assert!(
+            error.to_string().contains("'turned' has no number"),
+            "{error}"
+        );
+        ids.insert("turned".into(), 9);
+        let text = image_sizes(&list, &folder, Some(&ids), &mut ()).unwrap();
+        assert_eq!(text, format!("7 {}\n9 {}\n", sizes[0], sizes[1]));
+    }
+}

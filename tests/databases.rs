@@ -1,0 +1,387 @@
+//! Caffe's tools for databases, and `db`: the program on real files, held against what is not ours where that is there.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    cli::{call, err, fails, out, program, works},
+    support::{fixtures, python},
+};
+use serde_json::Value;
+
+/// Keys of a database, in order.
+fn keys(dir: &Path, database: &str) -> Vec<String> {
+    let rows = json(dir, &format!("db ls {database}"));
+    let rows = rows.as_array().unwrap().iter();
+    rows.map(|row| row["key"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn json(dir: &Path, words: &str) -> Value {
+    let output = call(dir, &format!("{words} --json"));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", err(&output)))
+}
+
+/// A folder with a list of the fixtures' images, and how to call for it.
+fn folder() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let list = "rgb8.png 1\nmissing.png 2\nbaseline.jpg 0\ngray8.png 1\n";
+    fs::write(dir.path().join("list.txt"), list).unwrap();
+    let root = fixtures().join("feed/images");
+    (dir, format!("{}/ list.txt", root.display()))
+}
+
+const KEYS: [&str; 3] = [
+    "00000000_rgb8.png",
+    "00000002_baseline.jpg",
+    "00000003_gray8.png",
+];
+
+#[test]
+fn a_list_becomes_a_database_of_either_kind() {
+    let (dir, from) = folder();
+    for (backend, kind) in [("lmdb", "LMDB"), ("leveldb", "LevelDB")] {
+        let line = format!(
+            "convert_imageset -resize_height=16 --resize_width 12 -backend={backend} {from} {backend}"
+        );
+        let output = call(dir.path(), &line);
+        works(&output);
+        let log = err(&output);
+        for words in [
+            "A total of 4 images.",
+            "missing.png",
+            "list.txt:2",
+            "Processed 3 files.",
+        ] {
+            assert!(log.contains(words), "'{words}' is not in\n{log}");
+        }
+        let info = json(dir.path(), &format!("db info {backend}"));
+        assert_eq!(info["kind"], kind);
+        assert_eq!(info["records"], 3);
+        assert_eq!(info["first"]["shape"], serde_json::json!([3, 16, 12]));
+        assert_eq!(keys(dir.path(), backend), KEYS);
+    }
+    // Both kinds hold the same.
+    let output = call(dir.path(), "db diff lmdb leveldb");
+    works(&output);
+    assert!(
+        out(&output).contains("they hold the same"),
+        "{}",
+        out(&output)
+    );
+    let output = call(dir.path(), "compute_image_mean lmdb mean.binaryproto");
+    works(&output);
+    let log = err(&output);
+    assert!(log.contains("Number of channels: 3"), "{log}");
+    assert!(
+        log.contains("compute_image_mean.cpp:119] mean_value channel [2]: "),
+        "{log}"
+    );
+    assert!(dir.path().join("mean.binaryproto").exists());
+    fails(
+        &call(dir.path(), &format!("convert_imageset {from} lmdb")),
+        &["not empty"],
+    );
+}
+
+#[test]
+fn a_tool_is_known_by_its_name() {
+    let (dir, from) = folder();
+    let link = dir.path().join("convert_imageset");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(program().get_program(), &link).unwrap();
+    #[cfg(not(unix))]
+    fs::copy(program().get_program(), &link).unwrap();
+    let output = Command::new(&link)
+        .current_dir(dir.path())
+        .args(["--gray", "-encoded=false"])
+        .args(from.split(' '))
+        .arg("db")
+        .output()
+        .unwrap();
+    works(&output);
+    let info = json(dir.path(), "db info db");
+    assert_eq!(info["first"]["shape"][0], 1);
+}
+
+#[test]
+fn a_pair_goes_through_the_workbench() {
+    let (dir, from) = folder();
+    let here = dir.path();
+    let size = "--resize_height=8 --resize_width=8";
+    works(&call(
+        here,
+        &format!("convert_imageset {size} {from} images"),
+    ));
+    works(&call(
+        here,
+        &format!("convert_imageset --gray {size} --backend=leveldb {from} maps"),
+    ));
+    works(&call(here, "db pair images maps"));
+    works(&call(here, "db shuffle images images2 maps maps2 --seed=1"));
+    let output = call(here, "db pair images2 maps2");
+    works(&output);
+    assert!(
+        out(&output).contains("a pair: the same keys"),
+        "{}",
+        out(&output)
+    );
+    // Another order is none.
+    let numbers: Vec<String> = keys(here, "images2")
+        .iter()
+        .map(|k| k[..8].to_owned())
+        .collect();
+    assert_eq!(numbers, ["00000000", "00000001", "00000002"]);
+    works(&call(here, "db split images a b --share=0.67"));
+    works(&call(here, "db merge c a b --keep_keys --backend=leveldb"));
+    works(&call(here, "db diff images c"));
+    let output = call(here, "db pair images a");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("no pair"), "{}", out(&output));
+    let stats = json(here, "db stats images");
+    assert_eq!(stats["labels"]["1"], 2);
+    assert_eq!(stats["shapes"][0]["records"], 3);
+    let output = call(here, "db stats maps");
+    works(&output);
+    assert!(out(&output).contains("1x8x8"), "{}", out(&output));
+    works(&call(here, "db show images 00000003_gray8.png --out=x.png"));
+    let picture = image::open(here.join("x.png")).unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 8));
+    let output = call(here, "db show maps 1");
+    works(&output);
+    assert!(
+        out(&output).contains("00000002_baseline.jpg"),
+        "{}",
+        out(&output)
+    );
+    works(&call(here, "db export images out"));
+    let list = fs::read_to_string(here.join("out/list.txt")).unwrap();
+    assert_eq!(list, "rgb8.png 1\nbaseline.png 0\ngray8.png 1\n");
+    works(&call(here, "convert_imageset out/ out/list.txt again"));
+    let again = json(here, "db stats again");
+    assert_eq!(again["mean"], stats["mean"]);
+}
+
+const NET: &str = "
+layer { name: 'd' type: 'Data' top: 'x' transform_param { crop_size: 20 } data_param { source: 'x' batch_size: 1 } }
+layer { name: 'l' type: 'Data' top: 'y' data_param { source: 'nowhere' batch_size: 1 } }
+layer { name: 'p1' type: 'Pooling' bottom: 'x' top: 'p1' pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: 'p2' type: 'Pooling' bottom: 'p1' top: 'p2' pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: 'last' type: 'Convolution' bottom: 'p2' top: 'last' convolution_param { num_output: 5 kernel_size: 1 } }
+layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'last' bottom: 'y' top: 'loss' }
+";
+
+#[test]
+fn label_maps_take_the_nets_cells_and_get_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    fs::create_dir(here.join("maps")).unwrap();
+    // The upper half is class 1, the lower class 2.
+    let map = image::GrayImage::from_fn(20, 24, |_, y| image::Luma([if y < 12 { 1 } else { 2 }]));
+    map.save(here.join("maps/a.png")).unwrap();
+    fs::write(here.join("net.prototxt"), NET).unwrap();
+    let output = call(
+        here,
+        "db labels maps labels --like=net.prototxt --blob=last",
+    );
+    works(&output);
+    assert!(
+        err(&output).contains("5x5 cells, one every 4x4 pixels"),
+        "{}",
+        err(&output)
+    );
+    let output = call(here, "db show labels 00000000_a.png");
+    let rows = "1 1 1 1 1\n1 1 1 1 1\n2 2 2 2 2\n2 2 2 2 2\n2 2 2 2 2\n";
+    assert!(out(&output).ends_with(rows), "{}", out(&output));
+    let found = json(here, "db class-weights labels --classes=3");
+    assert_eq!(found["counts"], serde_json::json!([0, 10, 15]));
+    // Shares of 0.4 and 0.6, and their median 0.5.
+    let weights: Vec<f64> = serde_json::from_value(found["weights"].clone()).unwrap();
+    for (a, b) in weights.iter().zip([1.0, 1.25, 0.5 / 0.6]) {
+        assert!((a - b).abs() < 1e-6, "{weights:?}");
+    }
+    let text = out(&call(here, "db class-weights labels --classes=3"));
+    assert!(text.contains("class_weighting: 1.25"), "{text}");
+    fails(
+        &call(
+            here,
+            "db labels maps more --map=1:7 --like=net.prototxt --blob=last",
+        ),
+        &["the label 7", "--map=7:255"],
+    );
+    assert!(!here.join("more").exists());
+    fails(
+        &call(here, "db labels maps more --like=net.prototxt --blob=lst"),
+        &["did you mean 'last'"],
+    );
+}
+
+#[test]
+fn what_is_wrong_is_answered() {
+    let (dir, from) = folder();
+    let here = dir.path();
+    fails(&call(here, "db inf x"), &["no action 'inf'", "db info"]);
+    fails(&call(here, "db diff x"), &["takes DB DB"]);
+    fails(&call(here, "db info nothing"), &["nothing"]);
+    fails(
+        &call(here, "convert_imageset a/ b"),
+        &["needs the name of the database"],
+    );
+    fs::write(here.join("bad.txt"), "a.png cat\n").unwrap();
+    fails(
+        &call(here, "convert_imageset a/ bad.txt db"),
+        &["bad.txt:1:1", "'cat'"],
+    );
+    fails(
+        &call(here, &format!("convert_imageset --check_size {from} db")),
+        &["00000002_baseline.jpg", "--resize_height"],
+    );
+    fails(
+        &call(
+            here,
+            &format!("convert_imageset --encode_type=webp {from} db"),
+        ),
+        &["webp"],
+    );
+    works(&call(here, &format!("convert_imageset {from} db")));
+    fails(
+        &call(here, "compute_image_mean db mean"),
+        &["00000002_baseline.jpg"],
+    );
+    fails(&call(here, "db show db nothing"), &["'00000000_rgb8.png'"]);
+    works(&call(here, "db"));
+    let left: Vec<_> = fs::read_dir(here)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn small_tools() {
+    let (dir, from) = folder();
+    let here = dir.path();
+    fs::write(here.join("classes.txt"), "cat\ndog\n").unwrap();
+    works(&call(
+        here,
+        "create_label_map --include_background=true classes.txt map.prototxt",
+    ));
+    let map = fs::read_to_string(here.join("map.prototxt")).unwrap();
+    assert!(
+        map.starts_with("item {\n  name: \"none_of_the_above\"\n  label: 0\n"),
+        "{map}"
+    );
+    assert!(map.contains("name: \"dog\"\n  label: 2"), "{map}");
+    fs::write(here.join("list.txt"), "rgb8.png 1\n").unwrap();
+    works(&call(here, &format!("get_image_size {from} sizes.txt")));
+    let picture = image::open(fixtures().join("feed/images/rgb8.png")).unwrap();
+    let sizes = fs::read_to_string(here.join("sizes.txt")).unwrap();
+    assert_eq!(
+        sizes,
+        format!("rgb8 {} {}\n", picture.height(), picture.width())
+    );
+}
+
+/// Ctrl-C in the middle leaves neither a database nor a part of one.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_conversion_leaves_nothing() {
+    let (dir, from) = folder();
+    let here = dir.path();
+    let list = "rgb8.png 1\nbaseline.jpg 0\n".repeat(200_000);
+    fs::write(here.join("list.txt"), list).unwrap();
+    let mut child = program()
+        .current_dir(here)
+        .arg("convert_imageset")
+        .args(from.split(' '))
+        .arg("db")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once the part is there, the program listens.
+    let part = || fs::read_dir(here).unwrap().count() > 1;
+    while !part() {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    fails(&output, &["interrupted; nothing was written"]);
+    assert_eq!(fs::read_dir(here).unwrap().count(), 1);
+}
+
+/// Everything against OpenCV, py-lmdb, plyvel, protobuf and Pillow.
+#[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn others_find_what_caffe_makes() {
+    let modules = ["cv2", "numpy", "lmdb", "plyvel", "PIL", "google.protobuf"];
+    let Some(python) = python(&modules) else {
+        eprintln!(
+            "skipped: CORTADO_PYTHON names no Python with {}",
+            modules.join(", ")
+        );
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/databases.py");
+    let check = |kind: &str| {
+        let output = Command::new(&python)
+            .args([&*script, Path::new(kind), here])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{kind}: {}", err(&output));
+    };
+    let run = |words: &str| works(&call(here, words));
+    check("make");
+    let all = "images/ list.txt";
+    run(&format!("convert_imageset {all} lmdb"));
+    check("lmdb");
+    run(&format!(
+        "convert_imageset --backend leveldb --resize_height=24 --resize_width=31 --check_size {all} resized_leveldb"
+    ));
+    check("resized");
+    run(&format!("convert_imageset --gray {all} gray_lmdb"));
+    check("gray");
+    run(&format!("convert_imageset --encoded {all} encoded_lmdb"));
+    check("encoded");
+    run(&format!(
+        "convert_imageset --encode_type=png --resize_height=20 --resize_width=20 {all} png_lmdb"
+    ));
+    check("png");
+    run(&format!(
+        "convert_imageset --shuffle --seed=4 --backend=leveldb {all} shuffled_leveldb"
+    ));
+    check("shuffled");
+    run("compute_image_mean -backend leveldb resized_leveldb mean.binaryproto");
+    check("mean");
+    for backend in ["lmdb", "leveldb"] {
+        run(&format!(
+            "convert_mnist_data --backend={backend} images-idx3 labels-idx1 mnist_{backend}"
+        ));
+    }
+    run("convert_cifar_data . . leveldb");
+    check("bytes");
+    run("create_label_map map.txt labelmap.prototxt");
+    run(
+        "convert_annoset --anno_type=detection --label_map_file=labelmap.prototxt --check_label --encoded images/ boxes.txt boxes_lmdb",
+    );
+    check("boxes");
+    fs::write(here.join("net.prototxt"), NET).unwrap();
+    run("db labels maps labels_lmdb --like=net.prototxt --blob=last");
+    check("labels");
+    // Keys come back to front where the later database is merged first.
+    run("db split lmdb a b --share=0.5");
+    run("db merge merged_leveldb b a --keep_keys --backend=leveldb");
+    run("db diff lmdb merged_leveldb");
+    check("order");
+    // Theirs is read by us.
+    let info = json(here, "db info merged_leveldb");
+    assert_eq!(info["records"], 31);
+    run("db export lmdb exported");
+    run("db show lmdb 00000002_2.bmp --out=shown.png");
+    check("pictures");
+}
