@@ -38,6 +38,16 @@ fn trim(digits: &str) -> &str {
     }
 }
 
+/// With two digits, for a person: `1200`, `0.064`, `3.2e-09`; without an exponent where that is short.
+pub fn rough(x: f64) -> String {
+    let size = x.abs();
+    if (10.0..1e7).contains(&size) {
+        let unit = 10f64.powi(size.log10().floor() as i32 - 1);
+        return format!("{}", (x / unit).round() * unit);
+    }
+    general(x, 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +76,21 @@ mod tests {
             assert_eq!(g(x), text);
         }
         assert_eq!(g(0.1f32), "0.1");
+    }
+
+    #[test]
+    fn rough_numbers_are_short() {
+        for (x, text) in [
+            (1163.0, "1200"),
+            (74.4, "74"),
+            (99.7, "100"),
+            (4_660_000.0, "4700000"),
+            (0.0643, "0.064"),
+            (0.0, "0"),
+            (-128.4, "-130"),
+            (3.21e-9, "3.2e-09"),
+        ] {
+            assert_eq!(rough(x), text);
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(super) const COMMAND: Command = Command {
         Flag::switch("json", "Print findings as JSON"),
         Flag::switch("deny_warnings", "Exit code 1 for warnings too"),
         Flag::switch(
-            "probe",
-            "Run one small batch forward, to see what the weights start as (default true)",
+            "no_probe",
+            "Do not run a small batch forward to see what the weights start as",
         ),
         Flag::value(
             "records",
@@ -49,7 +49,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let options = Options {
         shapes: nets::shapes(args)?,
         load: nets::options(args)?,
-        probe: args.text("probe").is_none() || args.switch("probe"),
+        probe: !args.switch("no_probe"),
         records: args
             .number("records")?
             .unwrap_or(Options::default().records),
@@ -124,7 +124,8 @@ fn report(args: &Args, found: &[Finding], mended: &[Mended], paths: &[PathBuf]) 
         };
         text += &format!("--fix mends {these}; --diff shows how\n");
     }
-    if let Some(first) = found.first() {
+    // Of the worst, the first.
+    if let Some(first) = found.iter().rev().max_by_key(|f| f.severity) {
         text += &format!(
             "'{}' tells more\n",
             args.other(&format!("explain {}", first.code))

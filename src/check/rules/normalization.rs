@@ -1,10 +1,14 @@
 //! BatchNorm.
 
-use super::Rule;
+use super::{
+    Rule,
+    weights::{list, names},
+};
 use crate::{
     check::{
         finding::Finding,
         subject::{Subject, edit},
+        view::View,
     },
     events::Severity,
     schema::Phase,
@@ -99,40 +103,49 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top
 fn no_scale(subject: &Subject<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in &subject.views {
-        for (id, node) in view.nodes.iter().enumerate() {
-            let [top] = node.tops[..] else { continue };
-            if node.layer.r#type() != "BatchNorm" {
-                continue;
-            }
-            let mut readers = view.values[top].readers.iter();
-            let scaled = readers.any(|&(r, _)| {
-                // Weights behind it can take the place of a factor and a shift.
-                matches!(
-                    view.nodes[r].layer.r#type(),
-                    "Scale" | "Bias" | "Convolution" | "InnerProduct" | "DepthwiseConvolution"
-                )
-            });
-            if !scaled {
-                found.push(
-                    NO_SCALE
-                        .finds(format!("the BatchNorm '{}' has no Scale behind it: its channels have no learned factor and shift", node.layer.name()))
-                        .at(view.place(id, None))
-                        .help(format!(
-                            "add layer {{ name: \"{}_scale\" type: \"Scale\" bottom: \"{top}\" top: \"{top}\" scale_param {{ bias_term: true }} }}",
-                            node.layer.name(),
-                            top = view.values[top].name
-                        )),
-                );
-            }
-        }
+        let bare: Vec<usize> = (0..view.nodes.len())
+            .filter(|&n| is_bare(view, n))
+            .collect();
+        let Some(&first) = bare.first() else { continue };
+        let verb = if bare.len() == 1 { "has" } else { "have" };
+        let top = view.nodes[first]
+            .layer
+            .top
+            .first()
+            .map_or("", String::as_str);
+        found.push(
+            NO_SCALE
+                .finds(format!("{} {verb} no Scale behind: channels without a learned factor and shift", list(&names(view, &bare))))
+                .at(view.place(first, None))
+                .help(format!(
+                    "add layer {{ name: \"{}_scale\" type: \"Scale\" bottom: \"{top}\" top: \"{top}\" scale_param {{ bias_term: true }} }}",
+                    view.nodes[first].layer.name()
+                )),
+        );
     }
     found
+}
+
+/// Whether a node is a BatchNorm whose readers have nothing that could take a factor's place.
+fn is_bare(view: &View<'_>, node: usize) -> bool {
+    let node = &view.nodes[node];
+    let ("BatchNorm", [top]) = (node.layer.r#type(), &node.tops[..]) else {
+        return false;
+    };
+    let scales = |kind: &str| {
+        matches!(
+            kind,
+            "Scale" | "Bias" | "Convolution" | "InnerProduct" | "DepthwiseConvolution"
+        )
+    };
+    let mut readers = view.values[*top].readers.iter();
+    !readers.any(|&(r, _)| scales(view.nodes[r].layer.r#type()))
 }
 
 fn learned_statistics(subject: &Subject<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in &subject.views {
-        for (id, node) in view.nodes.iter().enumerate() {
+        for node in &view.nodes {
             if node.layer.r#type() != "BatchNorm" {
                 continue;
             }
@@ -174,7 +187,6 @@ fn learned_statistics(subject: &Subject<'_>) -> Vec<Finding> {
                 true => finding.at_most(Severity::Warning),
                 false => finding,
             });
-            let _ = id;
         }
     }
     found
@@ -221,27 +233,41 @@ fn batch_of_one(subject: &Subject<'_>) -> Vec<Finding> {
     found
 }
 
+/// The form of a verb that goes with so many layers.
+fn verb<'w>(nodes: &[usize], one: &'w str, more: &'w str) -> &'w str {
+    if nodes.len() == 1 { one } else { more }
+}
+
 fn global_stats(subject: &Subject<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in &subject.views {
-        for (id, node) in view.nodes.iter().enumerate() {
-            let told = node.layer.batch_norm_param.and_then(|p| p.use_global_stats);
-            if node.layer.r#type() != "BatchNorm" {
-                continue;
-            }
-            let weights = subject.solver.is_some_and(|s| !s.param.weights.is_empty());
-            let name = node.layer.name();
-            let finding = match (told, view.phase) {
-                (Some(false), Phase::Test) => GLOBAL_STATS
-                    .finds(format!("in TEST '{name}' normalizes by the batch: the answer for an image depends on those beside it"))
-                    .help("leave use_global_stats out: TEST then uses the averages that training gathered"),
-                (Some(true), Phase::Train) if view.has_loss() && !weights => GLOBAL_STATS
-                    .finds(format!("in TRAIN '{name}' uses stored averages and gathers none: they stay 0 unless a model brings them"))
-                    .help("leave use_global_stats out, or start from a pretrained model with --weights")
-                    .at_most(Severity::Note),
-                _ => continue,
-            };
-            found.push(finding.at(view.place(id, Some("batch_norm_param.use_global_stats"))));
+        let told = |set: bool| {
+            let nodes = (0..view.nodes.len()).filter(|&n| {
+                let layer = view.nodes[n].layer;
+                let told = layer.batch_norm_param.and_then(|p| p.use_global_stats);
+                layer.r#type() == "BatchNorm" && told == Some(set)
+            });
+            nodes.collect::<Vec<usize>>()
+        };
+        let weights = subject.solver.is_some_and(|s| !s.param.weights.is_empty());
+        let (nodes, finding) = if view.phase == Phase::Test {
+            let nodes = told(false);
+            let finding = GLOBAL_STATS
+                .finds(format!("in TEST {} {} by the batch: the answer for an image depends on those beside it", list(&names(view, &nodes)), verb(&nodes, "normalizes", "normalize")))
+                .help("leave use_global_stats out: TEST then uses the averages that training gathered");
+            (nodes, finding)
+        } else if view.has_loss() && !weights {
+            let nodes = told(true);
+            let finding = GLOBAL_STATS
+                .finds(format!("in TRAIN {} {} stored averages, and none are gathered: they stay 0 unless a model brings them", list(&names(view, &nodes)), verb(&nodes, "uses", "use")))
+                .help("leave use_global_stats out, or start from a pretrained model with --weights")
+                .at_most(Severity::Note);
+            (nodes, finding)
+        } else {
+            continue;
+        };
+        if let Some(&first) = nodes.first() {
+            found.push(finding.at(view.place(first, Some("batch_norm_param.use_global_stats"))));
         }
     }
     found

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::Rule;
@@ -10,9 +10,9 @@ use crate::{
     check::{
         finding::{Edit, Finding},
         subject::{Subject, edit, files_of, under},
-        view::View,
+        view::{View, is_other_kind},
     },
-    error::Place,
+    error::{Error, Place},
     events::Severity,
     nearest,
     text::{ScalarKind, Value},
@@ -151,6 +151,20 @@ pub(in crate::check) fn start<'p>(
     best.1
 }
 
+/// A path from the root of the file system, without `..`: links are not followed.
+fn absolute(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_default().components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 fn is_here(subject: &Subject<'_>) -> bool {
     subject.root == subject.options.root
 }
@@ -159,7 +173,7 @@ fn missing(subject: &Subject<'_>) -> Vec<Finding> {
     let all = named(subject);
     let mut found: Vec<Finding> = Vec::new();
     for (path, place) in &subject.missing_nets {
-        let full = std::path::absolute(subject.under(path)).unwrap_or_default();
+        let full = absolute(&subject.under(path));
         let finding = MISSING
             .finds(format!("the net '{path}' is not there"))
             .at(place.clone());
@@ -169,7 +183,7 @@ fn missing(subject: &Subject<'_>) -> Vec<Finding> {
         return found;
     }
     for file in all.iter().filter(|n| !n.there) {
-        let full = std::path::absolute(subject.under(&file.path)).unwrap_or_default();
+        let full = absolute(&subject.under(&file.path));
         let finding = MISSING
             .finds(format!("'{}' is not there", file.path))
             .at(file.place.clone());
@@ -200,15 +214,14 @@ fn other_kind(subject: &Subject<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in &subject.views {
         for (id, node) in view.nodes.iter().enumerate() {
-            let Some(error) = node
-                .absent
-                .as_ref()
-                .filter(|e| crate::check::view::is_other_kind(e))
-            else {
+            let files = files_of(node.layer);
+            let all_there = || files.iter().all(|(_, path)| subject.under(path).exists());
+            let told = |e: &&Error| is_other_kind(e) || all_there();
+            let Some(error) = node.absent.as_ref().filter(told) else {
                 continue;
             };
             let mean = error.message().contains("binaryproto");
-            let field = match files_of(node.layer).first() {
+            let field = match files.first() {
                 _ if mean => "transform_param.mean_file",
                 Some((field, _)) => field,
                 None => "data_param.source",
@@ -284,7 +297,6 @@ fn nothing_here(subject: &Subject<'_>) -> Vec<Finding> {
     if all.is_empty() || all.iter().any(|n| n.there) {
         return Vec::new();
     }
-
     let first = all.first();
     let (files, verb) = match all.len() {
         1 => (format!("'{}'", all[0].path), "is not here"),
@@ -293,20 +305,16 @@ fn nothing_here(subject: &Subject<'_>) -> Vec<Finding> {
             "are not here",
         ),
     };
-
     vec![
         NOTHING_HERE
             .finds(format!(
                 "{files} {verb}: shapes and labels were not looked at"
             ))
             .at(first.and_then(|n| n.place.clone()))
-            .note(match std::path::absolute(subject.under(&all[0].path)) {
-                Ok(full) => format!(
-                    "looked for {}, and from the folders of the files",
-                    full.display()
-                ),
-                Err(_) => "the path makes no sense here".to_owned(),
-            })
+            .note(format!(
+                "looked for {}, and from the folders of the files",
+                absolute(&subject.under(&all[0].path)).display()
+            ))
             .help("run check where the data is, or tell shapes: --shape=data:1x3x48x48,label:1"),
     ]
 }
@@ -315,9 +323,10 @@ fn no_snapshot_folder(subject: &Subject<'_>) -> Vec<Finding> {
     let Some(solver) = subject.solver else {
         return Vec::new();
     };
-    // Without the data nothing will be trained here.
+    // Without the data, or the net, nothing will be trained here.
     let all = named(subject);
-    if !all.is_empty() && all.iter().all(|n| !n.there) {
+    let without = !all.is_empty() && all.iter().all(|n| !n.there);
+    if without || !subject.missing_nets.is_empty() {
         return Vec::new();
     }
     let prefix = solver.param.snapshot_prefix();

@@ -33,7 +33,7 @@ pub(super) const NEVER_REACHED: Rule = Rule {
     code: "N081",
     severity: Severity::Warning,
     title: "a step of the rate that is never reached",
-    reason: "A stepsize or stepvalue at or behind max_iter lies outside of the training; stepvalues that do not grow are passed \
+    reason: "A stepsize or stepvalue behind max_iter lies outside of the training; stepvalues that do not grow are passed \
              over. The rate stays where it is, and the last, finest part of training is missing.",
     fix: "Put the steps before max_iter, in growing order; the last at two thirds or so.",
     wrong: r#"net: "net.prototxt" base_lr: 0.01 lr_policy: "step" gamma: 0.1 stepsize: 500 max_iter: 100 snapshot_prefix: "s""#,
@@ -202,7 +202,7 @@ fn never_reached(subject: &Subject<'_>) -> Vec<Finding> {
     let max = param.max_iter();
     let mut found = Vec::new();
     let step = param.lr_policy() == "step" && max > 0;
-    if let Some(size) = param.stepsize.filter(|&s| step && s >= max) {
+    if let Some(size) = param.stepsize.filter(|&s| step && s > max) {
         found.push(
             NEVER_REACHED
                 .finds(format!(
@@ -213,7 +213,8 @@ fn never_reached(subject: &Subject<'_>) -> Vec<Finding> {
         );
     }
     if param.lr_policy() == "multistep" {
-        let late = param.stepvalue.iter().position(|&s| max > 0 && s >= max);
+        // One at the very end is a habit that does no harm.
+        let late = param.stepvalue.iter().position(|&s| max > 0 && s > max);
         if let Some(at) = late {
             found.push(
                 NEVER_REACHED
@@ -536,7 +537,8 @@ fn no_start(subject: &Subject<'_>) -> Vec<Finding> {
             "give test_iter once for each".into(),
         );
     }
-    if param.max_iter() <= 0 {
+    // With tests it is a way to score a model: one test, and the end.
+    if param.max_iter() <= 0 && param.test_iter.is_empty() {
         missing(
             "max_iter",
             "max_iter is 0: training ends before it begins".into(),

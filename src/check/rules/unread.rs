@@ -97,6 +97,21 @@ fn wasted(view: &View<'_>, value: usize, under: &[bool]) -> Vec<usize> {
     nodes
 }
 
+/// Whether a layer of another phase or stage reads the blob.
+fn read_elsewhere(view: &View<'_>, value: usize) -> bool {
+    let value = &view.values[value];
+    let all = &view.file.net.layer;
+    let readers = all
+        .iter()
+        .filter(|l| l.bottom.contains(&value.name))
+        .count();
+    let own = view.nodes[value.producer]
+        .layer
+        .bottom
+        .contains(&value.name);
+    readers > usize::from(own)
+}
+
 fn no_loss(subject: &Subject<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for view in (subject.views.iter()).filter(|v| v.phase == Phase::Train && v.has_loss()) {
@@ -104,7 +119,7 @@ fn no_loss(subject: &Subject<'_>) -> Vec<Finding> {
         for value in dead_ends(view) {
             let nodes = wasted(view, value, &under);
             let learners: Vec<usize> = nodes.into_iter().filter(|&n| learns(view, n)).collect();
-            let Some(&first) = learners.first() else {
+            let Some(&first) = learners.first().filter(|_| !read_elsewhere(view, value)) else {
                 continue;
             };
             let names: Vec<String> = (learners.iter())
@@ -152,26 +167,20 @@ fn unread(subject: &Subject<'_>) -> Vec<Finding> {
             {
                 continue;
             }
-            // Read in another phase, or a probability that a test shows: meant.
-            let all = &view.file.net.layer;
-            let read = |l: &crate::schema::LayerParameter| l.bottom.contains(&value.name);
-            let readers = all.iter().filter(|l| read(l)).count();
-            let own = usize::from(node.layer.bottom.contains(&value.name));
-            let shown = view.phase == Phase::Test;
             let kind = node.layer.r#type();
-            if readers > own
-                || shown
-                || (value.top > 0 && view.nodes[value.producer].tops.len() > 1)
-                || kind == "Silence"
-            {
+            let one_of_many = value.top > 0 && node.tops.len() > 1;
+            // In TEST it is shown.
+            if view.phase == Phase::Test || read_elsewhere(view, v) || one_of_many {
                 continue;
             }
-            found.push(
-                UNREAD
-                    .finds(format!("nobody reads '{}', which '{}' ({kind}) makes", value.name, node.layer.name()))
-                    .at(view.place(value.producer, Some(&format!("top[{}]", value.top))))
-                    .help("remove the layer, or let another read what it makes; Silence takes what is to be ignored"),
-            );
+            let finding = UNREAD
+                .finds(format!("nobody reads '{}', which '{}' ({kind}) makes", value.name, node.layer.name()))
+                .at(view.place(value.producer, Some(&format!("top[{}]", value.top))))
+                .help("remove the layer, or let another read what it makes; Silence takes what is to be ignored");
+            found.push(match kind {
+                "Softmax" | "Sigmoid" | "ArgMax" => finding.at_most(Severity::Note),
+                _ => finding,
+            });
         }
     }
     found

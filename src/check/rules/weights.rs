@@ -10,7 +10,7 @@ use crate::{
         view::View,
     },
     events::Severity,
-    number::general,
+    number::{general, rough},
 };
 
 pub(super) const FROZEN: Rule = Rule {
@@ -152,7 +152,7 @@ pub(super) fn list(names: &[&str]) -> String {
     }
 }
 
-fn names<'v>(view: &'v View<'_>, nodes: &[usize]) -> Vec<&'v str> {
+pub(super) fn names<'v>(view: &'v View<'_>, nodes: &[usize]) -> Vec<&'v str> {
     nodes.iter().map(|&n| view.nodes[n].layer.name()).collect()
 }
 
@@ -408,9 +408,9 @@ fn vanish(subject: &Subject<'_>) -> Vec<Finding> {
                 .finds(format!(
                     "'{}' makes values {} times smaller: {} come in, {} go out",
                     layer.name(),
-                    general(row.before / row.after, 2),
-                    general(row.before, 2),
-                    general(row.after, 2)
+                    rough(row.before / row.after),
+                    rough(row.before),
+                    rough(row.after)
                 ))
                 .at(view.place(row.node, Some(weights.field)))
                 .note(format!(
@@ -445,15 +445,15 @@ fn explode(subject: &Subject<'_>) -> Vec<Finding> {
             .filter(|row| row.node < head.node && row.before > 0.0)
             .max_by(|a, b| (a.after / a.before).total_cmp(&(b.after / b.before)));
         let loss = match head.loss.is_finite() {
-            true => format!("about {}", general(head.loss, 2)),
+            true => format!("about {}", rough(head.loss)),
             false => "no finite number".to_owned(),
         };
         let mut finding = EXPLODE
             .finds(format!(
                 "the loss '{}' starts at {loss}, where guessing has {}: scores are {} in size",
                 view.nodes[head.node].layer.name(),
-                general(guess, 2),
-                general(head.size, 2)
+                rough(guess),
+                rough(head.size)
             ))
             .at(view.place(head.node, None));
         if let Some(row) = worst {
@@ -463,8 +463,8 @@ fn explode(subject: &Subject<'_>) -> Vec<Finding> {
                 format!(
                     "'{}' enlarges most: {} to {}",
                     layer.name(),
-                    general(row.before, 2),
-                    general(row.after, 2)
+                    rough(row.before),
+                    rough(row.after)
                 ),
                 view.place(row.node, field),
             );
