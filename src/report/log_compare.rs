@@ -145,7 +145,7 @@ fn figure(
             d => d,
         };
         let bound = f64::from(tolerance.atol) + f64::from(tolerance.rtol) * b.abs();
-        if !(apart <= bound) || bound.is_nan() {
+        if apart > bound || bound.is_nan() {
             row.first.get_or_insert(spot);
         }
         if apart > row.max_abs || row.worst.is_none() {

@@ -1,6 +1,8 @@
 //! `view`: what a net makes of an input, what its filters hold, and what its units look for, as pictures.
 
+mod asked;
 mod blob;
+mod classes;
 mod filters;
 mod look;
 mod source;

@@ -38,9 +38,9 @@ impl Default for MaximizeOptions {
             seed: 0,
             amplitude: 128.0,
             step: 0.08,
-            jitter: 4,
+            jitter: 2,
             decay: 0.01,
-            blur_every: 3,
+            blur_every: 4,
         }
     }
 }

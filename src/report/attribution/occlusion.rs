@@ -4,7 +4,7 @@ use super::{Map, Probe, Progress, Unit};
 use crate::error::{Error, Result};
 
 /// How patches go over the picture.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct OcclusionOptions {
     /// Side of a patch in pixels; 0 takes an eighth of the longer side.
     pub patch: usize,
@@ -12,16 +12,6 @@ pub struct OcclusionOptions {
     pub stride: usize,
     /// What covers; `None` takes the mean of each channel.
     pub fill: Option<f32>,
-}
-
-impl Default for OcclusionOptions {
-    fn default() -> Self {
-        Self {
-            patch: 0,
-            stride: 0,
-            fill: None,
-        }
-    }
 }
 
 impl OcclusionOptions {

@@ -112,7 +112,7 @@ impl Scale {
         };
         let at = (value - self.low) / (self.high - self.low);
         at.is_finite()
-            .then(|| self.from + at * (self.to - self.from))
+            .then_some(self.from + at * (self.to - self.from))
     }
 
     fn ticks(&self, about: usize) -> Vec<f64> {
