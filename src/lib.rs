@@ -106,9 +106,11 @@
 //! # Ok::<(), cortado::Error>(())
 //! ```
 
+pub mod anatomy;
 pub mod check;
 pub mod cli;
 pub mod dashboard;
+pub mod deploy;
 pub mod doctor;
 pub mod error;
 pub mod events;
@@ -126,6 +128,7 @@ pub mod model_io;
 pub mod nearest;
 pub mod net;
 pub mod number;
+pub mod onnx;
 pub mod optimize;
 pub mod params;
 pub mod report;

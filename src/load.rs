@@ -68,6 +68,17 @@ impl NetFile {
         let origin = (*self.origins.get(index)?)?;
         self.document.as_ref()?.layer_place(origin, field)
     }
+
+    /// The text, where there is one.
+    pub fn document(&self) -> Option<&Document> {
+        self.document.as_ref()
+    }
+
+    /// Layer `index` of `net` as the text has it: its field and block.
+    pub fn text_of(&self, index: usize) -> Option<(&text::Field, &text::Block)> {
+        let origin = (*self.origins.get(index)?)?;
+        self.document.as_ref()?.layer(origin)
+    }
 }
 
 /// Reads a net, text or binary; `observer` hears of what was skipped or upgraded. The blobs of a binary net are left out.

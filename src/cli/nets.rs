@@ -233,7 +233,7 @@ pub(crate) const SHAPE: Flag = Flag::value(
 );
 
 /// `--shape`: names and extents.
-fn shapes(args: &Args) -> Result<Vec<(String, Shape)>> {
+pub(crate) fn shapes(args: &Args) -> Result<Vec<(String, Shape)>> {
     let wrong = |text: &str| {
         Error::param("--shape", format!("'{text}' is no blob with its shape"))
             .help("write them as data:1x3x227x227,label:1")

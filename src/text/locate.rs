@@ -60,6 +60,11 @@ impl Document {
         self.layer_place(index, field)
     }
 
+    /// A layer's field and block, by its index among the text's `layer`s (or `layers`).
+    pub fn layer(&self, index: usize) -> Option<(&Field, &Block)> {
+        self.layers().nth(index)
+    }
+
     /// The `layer` blocks, or, in a text that has none, the `layers` blocks.
     fn layers(&self) -> impl Iterator<Item = (&Field, &Block)> {
         let current = self.root.fields.iter().any(|field| field.name == "layer");
@@ -68,6 +73,13 @@ impl Document {
             Value::Block(block) => Some((field, block)),
             _ => None,
         })
+    }
+}
+
+impl Block {
+    /// Every value of a field: those of each mention, and of a list each item. The field comes with each.
+    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a Field, &'a Value)> {
+        occurrences(self, name)
     }
 }
 

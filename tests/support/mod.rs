@@ -125,3 +125,13 @@ pub(crate) fn cases() -> Vec<Case> {
         .map(|dir| Case::read(&dir))
         .collect()
 }
+
+/// The Python of the environment variable CORTADO_PYTHON, if it has these modules.
+pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
+    let python = PathBuf::from(std::env::var_os("CORTADO_PYTHON")?);
+    let check = format!("import {}", modules.join(", "));
+    let status = std::process::Command::new(&python)
+        .args(["-c", &check])
+        .status();
+    status.ok()?.success().then_some(python)
+}
