@@ -94,7 +94,7 @@ impl Ui {
 
     /// An error after which the command ends by itself.
     pub fn fail(&mut self, error: &Error) {
-        match &mut self.0 {
+        match &mut self.mode {
             Mode::Log(log) => log.line(Level::Error, "cortado:1", &error.to_string()),
             Mode::Bars(bars) => bars.say(&format!("error: {error}")),
         }

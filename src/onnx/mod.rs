@@ -12,6 +12,6 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-pub use export::{EXPORTED, ExportOptions, Exported, REFUSED, export};
+pub use export::{EXPORTED, ExportOptions, Exported, REFUSED, difference, export};
 pub use import::{IMPORTED, Imported, import};
 pub use proto::{ModelProto, read, write};

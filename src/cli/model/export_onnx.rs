@@ -7,10 +7,12 @@ use super::super::{
     ui::Ui,
 };
 use crate::{
-    error::Result,
-    net::Keep,
-    onnx::{self, ExportOptions},
+    error::{Error, Result},
+    net::{Keep, Net},
+    onnx::{self, ExportOptions, Exported},
+    params::Params,
     schema::Phase,
+    tensor::{Shape, Tensor},
 };
 
 /// The row of the table.
@@ -48,7 +50,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         wanted: Vec::new(),
         frozen: false,
     };
-    let Loaded { net, params } = nets::load(args, &wish, example, ui)?;
+    let Loaded { mut net, params } = nets::load(args, &wish, example, ui)?;
     if args.paths("weights").is_empty() && !params.is_empty() {
         ui.warn("no --weights were given: the model gets what the fillers of the net make");
     }
@@ -57,6 +59,9 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         any_batch: args.switch("any_batch"),
     };
     let exported = onnx::export(&net, &params, &options)?;
+    if options.any_batch {
+        for_any_batch(&mut net, &params, &options, &exported)?;
+    }
     for note in &exported.notes {
         ui.warn(note);
     }
@@ -71,4 +76,33 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         path.display()
     ))?;
     Ok(Status::Done)
+}
+
+/// Refuses a model that holds for its own batch alone: one for another batch would have other constants.
+fn for_any_batch(
+    net: &mut Net,
+    params: &Params,
+    options: &ExportOptions,
+    exported: &Exported,
+) -> Result<()> {
+    let names: Vec<String> = net.inputs().into_iter().map(str::to_owned).collect();
+    let mut larger: Vec<(&str, Tensor)> = Vec::new();
+    for name in &names {
+        let Some(view) = net.blob(name) else { continue };
+        let mut dims = view.shape.dims().to_vec();
+        if let Some(first) = dims.first_mut() {
+            *first += 1;
+        }
+        larger.push((name, Tensor::zeros(Shape::checked(&dims)?)));
+    }
+    let inputs: Vec<(&str, &Tensor)> = larger.iter().map(|(n, t)| (*n, t)).collect();
+    net.set_inputs(&inputs)?;
+    let other = onnx::export(net, params, options)?;
+    match onnx::difference(&exported.model, &other.model) {
+        None => Ok(()),
+        Some(what) => Err(Error::unsupported(format!(
+            "with another batch the model would be another: {what}"
+        ))
+        .help("leave --any_batch out, and export a model for each batch")),
+    }
 }

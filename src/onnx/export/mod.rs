@@ -195,6 +195,24 @@ pub fn export(net: &Net, params: &Params, options: &ExportOptions) -> Result<Exp
     finish(emit, net, &outputs, &needed, options)
 }
 
+/// Where two models compute differently, in words; inputs and outputs may have other shapes.
+pub fn difference(a: &ModelProto, b: &ModelProto) -> Option<String> {
+    let (a, b) = (a.graph.as_ref()?, b.graph.as_ref()?);
+    let constants = a.initializer.iter().zip(&b.initializer);
+    for (one, other) in constants {
+        if one != other {
+            return Some(format!("constant '{}' differs", one.name()));
+        }
+    }
+    for (one, other) in a.node.iter().zip(&b.node) {
+        if one != other {
+            return Some(format!("node '{}' differs", one.name()));
+        }
+    }
+    let same = a.node.len() == b.node.len() && a.initializer.len() == b.initializer.len();
+    (!same).then(|| "it has more nodes, or fewer".to_owned())
+}
+
 /// The row of a layer.
 fn row(site: &Site<'_, '_>) -> Result<Export> {
     let kind = site.node.kind;
