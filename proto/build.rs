@@ -7,7 +7,8 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let descriptors = protox::compile(["caffe.proto", "cortado.proto", "event.proto"], ["proto"])?;
+    let files = ["caffe.proto", "cortado.proto", "event.proto", "onnx.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
     fs::write(out.join("schema.bin"), descriptors.encode_to_vec())?;
     prost_build::Config::new()
         .type_attribute(".", "#[allow(missing_docs)]")

@@ -106,10 +106,12 @@
 //! # Ok::<(), cortado::Error>(())
 //! ```
 
+pub mod anatomy;
 pub mod check;
 pub mod cli;
 pub mod dashboard;
 pub mod database;
+pub mod deploy;
 pub mod doctor;
 pub mod error;
 pub mod events;
@@ -127,6 +129,7 @@ pub mod model_io;
 pub mod nearest;
 pub mod net;
 pub mod number;
+pub mod onnx;
 pub mod optimize;
 pub mod params;
 pub mod report;

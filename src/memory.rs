@@ -17,6 +17,14 @@ pub fn limit() -> Option<u64> {
     })
 }
 
+/// Bytes that are free now, or can be made so; `None` where that cannot be told.
+pub fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let number: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    number.checked_mul(1024)
+}
+
 /// Memory and swap, of the text of `/proc/meminfo`.
 fn of_machine(text: &str) -> Option<u64> {
     let row = |name: &str| {

@@ -435,7 +435,7 @@ fn no_false_error_in_nets_from_the_wild() {
             }
             match TRUE_ERRORS
                 .iter()
-                .find(|(n, code)| *n == name && *code == finding.code)
+                .find(|(n, code, _)| *n == name && *code == finding.code)
             {
                 Some(known) => seen.push(*known),
                 None => false_errors.push(format!("{name}: {finding}")),

@@ -30,7 +30,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "schema", "tensor", "params", "filler", "rng", "error", "kernels",
         ],
     ),
-    ("optimize", &["graph", "layer", "params", "error"]),
+    (
+        "optimize",
+        // Schema and tensor: what is folded for good becomes weights of other layers.
+        &["graph", "layer", "params", "schema", "tensor", "error"],
+    ),
     (
         "feed",
         // Text: a detection database comes with a label map in prototxt.
@@ -80,6 +84,28 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "net", "graph", "model_io", "load", "kernels", "nearest", "number", "params", "schema",
             "tensor", "events", "metrics", "rng", "error",
+        ],
+    ),
+    (
+        "deploy",
+        // Text and load: layers that are kept stand as they were written.
+        &[
+            "graph", "layer", "layers", "load", "text", "params", "schema", "tensor", "events",
+            "error",
+        ],
+    ),
+    (
+        "anatomy",
+        &[
+            "graph", "layer", "layers", "net", "params", "schema", "tensor", "error",
+        ],
+    ),
+    (
+        "onnx",
+        // Layers: what a layer's options mean is read where the layer reads it.
+        &[
+            "net", "graph", "layer", "layers", "model_io", "params", "schema", "tensor", "rng",
+            "nearest", "error",
         ],
     ),
     (

@@ -16,6 +16,8 @@ mod journal;
 mod laws;
 mod layering;
 mod metrics;
+mod model;
+mod onnx;
 mod optimize;
 mod page;
 mod pictures;

@@ -13,6 +13,8 @@ pub enum Status {
     Done,
     /// What was to be checked does not hold: exit code 1.
     Failed,
+    /// In a way that one of Caffe's tools tells by this exit code; what was wrong has been said.
+    Exit(u8),
 }
 
 /// A command of the program. One `const` in its file, one row in [`super::COMMANDS`].

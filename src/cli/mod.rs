@@ -10,11 +10,13 @@ mod compare;
 mod dashboard;
 mod databases;
 mod db;
+mod device_query;
 mod doctor;
 mod explain;
 mod figures;
 mod glog;
 mod metrics;
+mod model;
 mod names;
 mod nets;
 mod onlookers;
@@ -28,6 +30,7 @@ mod test;
 mod time;
 mod train;
 pub mod ui;
+mod upgrade;
 mod view;
 mod weights;
 
@@ -65,6 +68,17 @@ pub const COMMANDS: &[&Command] = &[
     &databases::create_label_map::COMMAND,
     &databases::get_image_size::COMMAND,
     &db::COMMAND,
+    &model::summarize::COMMAND,
+    &model::draw::COMMAND,
+    &model::deploy_command::COMMAND,
+    &model::weights::COMMAND,
+    &model::fold::COMMAND,
+    &model::export_onnx::COMMAND,
+    &model::import_onnx::COMMAND,
+    &upgrade::NET_TEXT,
+    &upgrade::NET_BINARY,
+    &upgrade::SOLVER_TEXT,
+    &device_query::COMMAND,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.
@@ -72,6 +86,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match start(args.into_iter().collect()) {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Failed) => ExitCode::FAILURE,
+        Ok(Status::Exit(code)) => ExitCode::from(code),
         Err(error) if ui::closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
@@ -107,10 +122,6 @@ fn start(args: Vec<OsString>) -> Result<Status> {
     match name.as_str() {
         "help" => return about(&program, &["--help".into()]),
         "version" => return about(&program, &["--version".into()]),
-        "device_query" => {
-            ui::write("no GPU is used: everything runs on the CPU\n")?;
-            return Ok(Status::Done);
-        }
         _ => {}
     }
     let Some(&command) = COMMANDS.iter().find(|c| c.name == name) else {
@@ -163,7 +174,7 @@ fn about(program: &str, args: &[OsString]) -> Result<Status> {
         env!("CARGO_PKG_DESCRIPTION")
     );
     for command in COMMANDS {
-        text += &format!("  {:<12}{}\n", command.name, command.about);
+        text += &format!("  {:<27}{}\n", command.name, command.about);
     }
     text += &format!(
         "\n'{program} <command> --help' tells the flags of a command. Flags may have one dash or two, as Caffe's.\n\

@@ -92,6 +92,14 @@ impl Ui {
         self.write_down(&Event::Warning(text));
     }
 
+    /// An error after which the command ends by itself.
+    pub fn fail(&mut self, error: &Error) {
+        match &mut self.mode {
+            Mode::Log(log) => log.line(Level::Error, "cortado:1", &error.to_string()),
+            Mode::Bars(bars) => bars.say(&format!("error: {error}")),
+        }
+    }
+
     /// A bar of `of` steps; one that is not seen, where there is a log.
     pub fn bar(&self, what: &str, of: u64) -> ProgressBar {
         match &self.mode {

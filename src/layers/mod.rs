@@ -12,7 +12,7 @@ mod python;
 mod recurrent;
 mod rows;
 mod utility;
-mod vision;
+pub(crate) mod vision;
 mod yolo;
 
 use crate::{

@@ -10,5 +10,6 @@ pub mod npz;
 mod skim;
 pub mod solverstate;
 mod stream;
+pub mod weights;
 
 pub use atomic::{Writer, atomic_write};

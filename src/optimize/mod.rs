@@ -11,6 +11,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use fold::{Chain, Folded, chains, folded};
+
 use crate::{
     error::{Error, ErrorKind, Result},
     graph::{self, Graph, NodeId, ValueId},

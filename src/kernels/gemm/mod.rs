@@ -8,7 +8,7 @@ mod reduced;
 mod skinny;
 
 use super::tile::Block;
-pub use super::tile::peak;
+pub use super::tile::{instruction_set, peak};
 pub use driver::{gemm, gemm_serial};
 pub use reduced::ReducedInner;
 

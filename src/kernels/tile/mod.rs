@@ -43,6 +43,19 @@ pub(super) enum Path {
     Neon(neon::Neon),
 }
 
+/// The name of the instruction set that products are computed with.
+pub fn instruction_set() -> &'static str {
+    match Path::best() {
+        Path::Portable(_) => "portable",
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2(_) => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512(_) => "avx512",
+        #[cfg(target_arch = "aarch64")]
+        Path::Neon(_) => "neon",
+    }
+}
+
 /// Work that is compiled once for each instruction set, see [`Path::run`].
 pub(super) trait Job {
     /// What it gives.

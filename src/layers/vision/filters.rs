@@ -9,17 +9,17 @@ use crate::{
 
 /// Filters that slide over a bottom.
 #[derive(Debug)]
-pub(super) struct Filters {
+pub(crate) struct Filters {
     /// The bottom's channel axis.
-    pub(super) axis: usize,
+    pub(crate) axis: usize,
     /// Channels of the bottom.
-    pub(super) channels: usize,
+    pub(crate) channels: usize,
     /// Channels of the top.
-    pub(super) outputs: usize,
+    pub(crate) outputs: usize,
     /// Independent parts of both.
-    pub(super) groups: usize,
+    pub(crate) groups: usize,
     /// Where the filters look.
-    pub(super) window: Window,
+    pub(crate) window: Window,
 }
 
 impl Filters {
@@ -28,7 +28,7 @@ impl Filters {
     ///
     /// # Errors
     /// `Param`, with the field, and `Shape`, where message and bottom do not fit.
-    pub(super) fn told(p: &ConvolutionParameter, depthwise: bool, bottom: &Shape) -> Result<Self> {
+    pub(crate) fn told(p: &ConvolutionParameter, depthwise: bool, bottom: &Shape) -> Result<Self> {
         let invalid =
             |field: &str, why: &str| Err(Error::param(&format!("convolution_param.{field}"), why));
         let axis = bottom
@@ -82,7 +82,7 @@ impl Filters {
     ///
     /// # Errors
     /// `Shape` where it is too large.
-    pub(super) fn top(&self, bottom: &Shape, output: &[usize]) -> Result<Shape> {
+    pub(crate) fn top(&self, bottom: &Shape, output: &[usize]) -> Result<Shape> {
         Shape::checked(&[&bottom.dims()[..self.axis], &[self.outputs], output].concat())
     }
 }

@@ -8,24 +8,24 @@ use crate::{
 };
 
 /// One size for each spatial axis, outermost first.
-pub(super) type Dims = SmallVec<[usize; 4]>;
+pub(crate) type Dims = SmallVec<[usize; 4]>;
 
 /// Windows that slide over the spatial axes of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Taps of a window.
-    pub(super) kernel: Dims,
+    pub(crate) kernel: Dims,
     /// Distance of neighbouring windows.
-    pub(super) stride: Dims,
+    pub(crate) stride: Dims,
     /// Positions before and after the axis.
-    pub(super) pad: Dims,
+    pub(crate) pad: Dims,
     /// Distance of neighbouring taps.
-    pub(super) dilation: Dims,
+    pub(crate) dilation: Dims,
 }
 
 /// What happens to a last window that does not fit whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rounding {
+pub(crate) enum Rounding {
     /// It is left out.
     Floor,
     /// It is there, cut off.
@@ -131,7 +131,7 @@ impl Window {
     ///
     /// # Errors
     /// `Param`, with the field, where it tells too little, too much or a size that makes no sense.
-    pub(super) fn of_convolution(param: &ConvolutionParameter, axes: usize) -> Result<Self> {
+    pub(crate) fn of_convolution(param: &ConvolutionParameter, axes: usize) -> Result<Self> {
         let told = |field, values, hw, default| Told {
             message: "convolution_param",
             field,
@@ -160,7 +160,7 @@ impl Window {
     /// # Errors
     /// `Param`, with the field, as for [`Self::of_convolution`]; where a pad is as large as the kernel; where
     /// `global_pooling` comes with a window of its own.
-    pub(super) fn of_pooling(param: &PoolingParameter, global: [usize; 2]) -> Result<Self> {
+    pub(crate) fn of_pooling(param: &PoolingParameter, global: [usize; 2]) -> Result<Self> {
         let p = param;
         let size = |field, value: &Option<u32>, hw, default| {
             Told {
@@ -215,7 +215,7 @@ impl Window {
     ///
     /// # Errors
     /// `Shape` where an axis has no window.
-    pub(super) fn output(&self, input: &[usize], rounding: Rounding) -> Result<Dims> {
+    pub(crate) fn output(&self, input: &[usize], rounding: Rounding) -> Result<Dims> {
         let padded = self.pad.iter().any(|&p| p > 0);
         let windows = |i: usize| -> Option<usize> {
             // Each is at most 2^31 (a blob's limit, and `resolve`), so 64 bits hold it all.

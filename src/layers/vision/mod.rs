@@ -7,12 +7,12 @@ mod convolution_depthwise;
 mod crop;
 mod deconvolution;
 mod depthwise_convolution;
-mod filters;
-mod geometry;
+pub(crate) mod filters;
+pub(crate) mod geometry;
 mod im2col;
 mod interp;
 mod pool;
-mod pooling;
+pub(crate) mod pooling;
 mod spp;
 mod upsample;
 

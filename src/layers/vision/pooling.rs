@@ -69,7 +69,7 @@ impl Pooling {
 }
 
 /// By `round_mode`, or by `ceil_mode`, the forks' name of it.
-fn rounding(param: &PoolingParameter) -> Result<Rounding> {
+pub(crate) fn rounding(param: &PoolingParameter) -> Result<Rounding> {
     let of = |up: bool| if up { Rounding::Ceil } else { Rounding::Floor };
     let own = of(param.round_mode() == RoundMode::Ceil);
     match param.ceil_mode.map(of) {

@@ -1,0 +1,69 @@
+//! `import-onnx`: a net with its weights from a model of another framework.
+
+use std::io::Write as _;
+
+use super::super::{
+    args::{Args, Flag},
+    command::{Command, Status},
+    nets,
+    ui::Ui,
+};
+use crate::{
+    error::{Error, Place, Result},
+    model_io::{atomic_write, weights},
+    onnx,
+    text::print,
+};
+
+/// The row of the table.
+pub(in crate::cli) const COMMAND: Command = Command {
+    name: "import-onnx",
+    about: "make a net and its weights of an ONNX model",
+    flags: &[
+        Flag::operand("onnx", "FILE", "The model (.onnx)"),
+        Flag::value(
+            "model",
+            "FILE",
+            "The net (default: beside the model, .prototxt)",
+        ),
+        Flag::value(
+            "weights",
+            "FILE",
+            "Its weights: .caffemodel, .caffemodel.h5 or .npz (default: beside the model, .caffemodel)",
+        ),
+        nets::SHAPE,
+    ],
+    examples: "  cortado import-onnx net.onnx\n  cortado import-onnx net.onnx --model=deploy.prototxt --weights=net.caffemodel --shape=input:1x3x224x224",
+    run,
+};
+
+fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    let path = args.operand("onnx", "a model", "import-onnx net.onnx")?;
+    let model = onnx::read(&path)?;
+    let imported = onnx::import(&model, &nets::shapes(args)?)
+        .map_err(|e| e.at(Place::File(path.display().to_string())))?;
+    for note in &imported.notes {
+        ui.warn(note);
+    }
+    let or = |flag: &str, ending: &str| {
+        let own = args.path(flag);
+        own.unwrap_or_else(|| path.with_extension(ending))
+    };
+    let (net_path, weights_path) = (or("model", "prototxt"), or("weights", "caffemodel"));
+    let stored = weights::Model::from_message(imported.net.clone())?;
+    let mut net = imported.net;
+    net.layer.iter_mut().for_each(|l| l.blobs.clear());
+    let text = print("NetParameter", &net);
+    let (layers, values) = (net.layer.len(), stored.count());
+    stored.write(&weights_path)?;
+    atomic_write(&net_path, |out| {
+        out.write_all(text.as_bytes())
+            .map_err(|e| Error::io("write", &net_path, &e))
+    })?;
+    ui.print(&format!(
+        "wrote {layers} layers to {} and {values} values to {}\n",
+        net_path.display(),
+        weights_path.display()
+    ))?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,95 @@
+//! Commands on nets and their weights: what is in them, drawn and told; other forms of them.
+
+use std::path::PathBuf;
+
+use super::{args::Args, nets, ui::Ui};
+use crate::{
+    deploy,
+    error::{ErrorKind, Result},
+    events::Silent,
+    graph,
+    layer::Role,
+    layers, load,
+    net::{Level, Net, NetOptions},
+    params::Params,
+    schema::{NetParameter, NetState, Phase},
+    tensor::Shape,
+};
+
+pub(super) mod deploy_command;
+pub(super) mod draw;
+pub(super) mod export_onnx;
+pub(super) mod fold;
+pub(super) mod import_onnx;
+pub(super) mod summarize;
+pub(super) mod weights;
+
+/// The net of `--model`, or of a word of the name `net` where a command takes one, with its text.
+fn read(args: &Args, example: &str, ui: &mut Ui) -> Result<load::NetFile> {
+    let path: PathBuf = match args.path("net") {
+        Some(path) => path,
+        None => args.need("model", "a net's definition", example)?,
+    };
+    load::net(&path, nets::options(args)?, ui)
+}
+
+/// The net of [`read`] in a phase, as it is written and without weights. Where its data are not at hand, inputs of the
+/// size that its options tell stand in for them.
+fn stand_in(args: &Args, phase: Phase, example: &str, ui: &mut Ui) -> Result<(Net, Params)> {
+    let mut file = read(args, example, ui)?;
+    graph::stand_in(&mut file.net, &nets::shapes(args)?)?;
+    let over = NetState {
+        phase: Some(phase.into()),
+        level: args.number("level")?,
+        stage: args.list("stage"),
+    };
+    file.net.state = Some(graph::state_of(&file.net, phase, Some(&over)));
+    let build = |net: &NetParameter| {
+        let mut params = Params::new();
+        let options = NetOptions {
+            backward: phase == Phase::Train,
+            optimize: Level::Off,
+            // Nobody runs it: no filler need.
+            brought: Some(&|_, _| true),
+            locate: Some(&|index, field| file.place(index, field)),
+            ..NetOptions::default()
+        };
+        Net::new(net, &mut params, &options, &mut Silent).map(|net| (net, params))
+    };
+    match build(&file.net) {
+        Err(error) if matches!(error.kind(), ErrorKind::Data | ErrorKind::Io) => {
+            let mut net = file.net.clone();
+            let shapes = guesses(&net);
+            if shapes.is_empty() || graph::stand_in(&mut net, &shapes).is_err() {
+                return Err(error.help("give the shapes of what the data layers bring: --shape=data:1x3x227x227,label:1"));
+            }
+            let built = build(&net)?;
+            let told: Vec<String> = shapes.iter().map(|(n, s)| format!("{n} {s}")).collect();
+            ui.warn(&format!(
+                "the data of this net are not at hand; shapes are those of its options: {}",
+                told.join(", ")
+            ));
+            Ok(built)
+        }
+        other => other,
+    }
+}
+
+/// The shapes of data that are not at hand, by their blobs.
+fn guesses(net: &NetParameter) -> Vec<(String, Shape)> {
+    let mut all: Vec<(String, Shape)> = Vec::new();
+    let Ok((kept, ..)) = graph::filter(net) else {
+        return all;
+    };
+    for layer in &kept.layer {
+        if layers::of(layer).is_ok_and(|k| k.role == Role::Data) {
+            let batch = layer.data_param.as_ref().map(|p| p.batch_size());
+            let batch = batch
+                .or_else(|| layer.image_data_param.as_ref().map(|p| p.batch_size()))
+                .filter(|&b| b > 0);
+            let shapes = deploy::guess(layer, batch.unwrap_or(1) as usize);
+            all.extend(layer.top.iter().cloned().zip(shapes.unwrap_or_default()));
+        }
+    }
+    all
+}

@@ -1,0 +1,288 @@
+//! Windows that pool, and sums over whole axes.
+
+use super::{
+    filters::{pads, sizes},
+    reader::{Op, Reader, blob_shape, layer},
+};
+use crate::{
+    error::Result,
+    schema::{
+        LayerParameter, PoolingParameter, ReductionParameter, ReshapeParameter, ScaleParameter,
+        pooling_parameter::{PoolMethod, RoundMode},
+        reduction_parameter::ReductionOp,
+    },
+    tensor::{Shape, Tensor},
+};
+
+/// Windows of an operator, and how Caffe makes as many.
+struct Windows {
+    kernel: Vec<usize>,
+    stride: Vec<usize>,
+    pads: Vec<(usize, usize)>,
+    input: Vec<usize>,
+    output: Vec<usize>,
+    floor: bool,
+}
+
+impl Windows {
+    fn new(op: &Op<'_>, shape: &Shape) -> Result<Self> {
+        let [_, _, input @ ..] = shape.dims() else {
+            return Err(op.refuse(&format!("its input has shape {shape}")));
+        };
+        if input.len() != 2 {
+            return Err(op.refuse(&format!(
+                "Caffe pools planes, and its input has shape {shape}"
+            )));
+        }
+        let kernel = sizes(op, "kernel_shape", 2)?;
+        let stride = sizes(op, "strides", 2)?;
+        let dilation = sizes(op, "dilations", 2)?;
+        if dilation != [1, 1] {
+            return Err(op.refuse("its windows have holes"));
+        }
+        let pads = pads(op, input, &kernel, &stride, &dilation)?;
+        let ceil = op.int("ceil_mode", 0) != 0;
+        let mut output = Vec::new();
+        for i in 0..2 {
+            let room = (input[i] + pads[i].0 + pads[i].1)
+                .checked_sub(kernel[i])
+                .ok_or_else(|| op.refuse("no window fits its input"))?;
+            let mut n = match ceil {
+                true => room.div_ceil(stride[i]) + 1,
+                false => room / stride[i] + 1,
+            };
+            if ceil && (n - 1) * stride[i] >= input[i] + pads[i].0 {
+                n -= 1;
+            }
+            output.push(n);
+        }
+        let mut windows = Self {
+            kernel,
+            stride,
+            pads,
+            input: input.to_vec(),
+            output,
+            floor: false,
+        };
+        for floor in [false, true] {
+            if (0..2).all(|i| windows.caffe(i, floor) == Some(windows.output[i])) {
+                windows.floor = floor;
+                return Ok(windows);
+            }
+        }
+        Err(op.refuse("its padding makes another number of windows than Caffe's"))
+    }
+
+    /// How many windows Caffe makes along an axis, padded on both sides as this is before.
+    fn caffe(&self, i: usize, floor: bool) -> Option<usize> {
+        let (n, k, s, p) = (
+            self.input[i],
+            self.kernel[i],
+            self.stride[i],
+            self.pads[i].0,
+        );
+        let room = (n + 2 * p).checked_sub(k)?;
+        if floor {
+            return Some(room / s + 1);
+        }
+        let windows = room.div_ceil(s) + 1;
+        let padded = self.pads.iter().any(|p| p.0 > 0);
+        Some(windows - usize::from(padded && (windows - 1) * s >= n + p))
+    }
+
+    fn param(&self, method: PoolMethod) -> LayerParameter {
+        let mut p = PoolingParameter {
+            pool: Some(method.into()),
+            round_mode: self.floor.then_some(RoundMode::Floor.into()),
+            ..PoolingParameter::default()
+        };
+        let pad: Vec<usize> = self.pads.iter().map(|p| p.0).collect();
+        let pair = |of: &[usize]| (of[0] as u32, of[1] as u32);
+        match pair(&self.kernel) {
+            (h, w) if h == w => p.kernel_size = Some(h),
+            (h, w) => (p.kernel_h, p.kernel_w) = (Some(h), Some(w)),
+        }
+        match pair(&self.stride) {
+            (1, 1) => {}
+            (h, w) if h == w => p.stride = Some(h),
+            (h, w) => (p.stride_h, p.stride_w) = (Some(h), Some(w)),
+        }
+        match pair(&pad) {
+            (0, 0) => {}
+            (h, w) if h == w => p.pad = Some(h),
+            (h, w) => (p.pad_h, p.pad_w) = (Some(h), Some(w)),
+        }
+        LayerParameter {
+            pooling_param: Some(p),
+            ..layer("Pooling")
+        }
+    }
+
+    /// For each window what Caffe divides by, over what the operator divides by.
+    fn factors(&self, padding: bool, ceil: bool) -> Vec<f32> {
+        let counts = |i: usize, p: usize| {
+            let start = p * self.stride[i];
+            let (before, n, behind) = (self.pads[i].0, self.input[i], self.pads[i].1);
+            let end = start + self.kernel[i];
+            let caffe = end.min(n + 2 * before).saturating_sub(start);
+            let own = match padding {
+                true if ceil => end.min(n + before + behind) - start,
+                true => self.kernel[i],
+                false => end.min(n + before).saturating_sub(start.max(before)),
+            };
+            (caffe, own)
+        };
+        let mut factors = Vec::new();
+        for h in 0..self.output[0] {
+            for w in 0..self.output[1] {
+                let ((a, b), (c, d)) = (counts(0, h), counts(1, w));
+                factors.push((a * c) as f32 / (b * d).max(1) as f32);
+            }
+        }
+        factors
+    }
+}
+
+pub(super) fn max(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&[
+        "auto_pad",
+        "ceil_mode",
+        "dilations",
+        "kernel_shape",
+        "pads",
+        "storage_order",
+        "strides",
+    ])?;
+    let x = op.x(reader, 0)?;
+    if op
+        .output(1)
+        .is_some_and(|places| reader.readers(places) > 0)
+    {
+        return Err(op.refuse("it tells where the largest values were, in another way than Caffe"));
+    }
+    let windows = Windows::new(op, &reader.shape(&x))?;
+    reader.one(
+        &op.name,
+        windows.param(PoolMethod::Max),
+        &x,
+        &op.y()?,
+        Vec::new(),
+    )
+}
+
+pub(super) fn average(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&[
+        "auto_pad",
+        "ceil_mode",
+        "count_include_pad",
+        "dilations",
+        "kernel_shape",
+        "pads",
+        "strides",
+    ])?;
+    let x = op.x(reader, 0)?;
+    let windows = Windows::new(op, &reader.shape(&x))?;
+    let padding = op.int("count_include_pad", 0) != 0;
+    let factors = windows.factors(padding, op.int("ceil_mode", 0) != 0);
+    let param = windows.param(PoolMethod::Ave);
+    let y = op.y()?;
+    if factors.iter().all(|&f| f == 1.0) {
+        return reader.one(&op.name, param, &x, &y, Vec::new());
+    }
+    // What counts is not the same in both: each window has a factor of its own.
+    let mean = reader.step(op, "mean", param, &[x], Vec::new())?;
+    let blob = Tensor::new(Shape::new(&windows.output), factors.clone())?;
+    let param = LayerParameter {
+        scale_param: Some(ScaleParameter {
+            axis: Some(2),
+            num_axes: Some(2),
+            ..ScaleParameter::default()
+        }),
+        ..layer("Scale")
+    };
+    let at = reader.layers.len();
+    reader.one(&op.name, param, &mean, &y, vec![blob])?;
+    reader.means.insert(y, (at, factors));
+    Ok(())
+}
+
+fn global_param(method: PoolMethod) -> LayerParameter {
+    LayerParameter {
+        pooling_param: Some(PoolingParameter {
+            pool: Some(method.into()),
+            global_pooling: Some(true),
+            ..PoolingParameter::default()
+        }),
+        ..layer("Pooling")
+    }
+}
+
+pub(super) fn global(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&[])?;
+    let method = match op.kind() {
+        "GlobalMaxPool" => PoolMethod::Max,
+        _ => PoolMethod::Ave,
+    };
+    let x = op.x(reader, 0)?;
+    reader.one(&op.name, global_param(method), &x, &op.y()?, Vec::new())
+}
+
+pub(super) fn reduce(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&["axes", "keepdims", "noop_with_empty_axes"])?;
+    let x = op.x(reader, 0)?;
+    let y = op.y()?;
+    let shape = reader.shape(&x);
+    let told = match op.constant(reader, 1).and_then(|c| c.ints()) {
+        Some(axes) => axes.to_vec(),
+        None if op.input(1).is_some() => return Err(op.refuse("its axes are computed")),
+        None => op.ints("axes").to_vec(),
+    };
+    let mut axes: Vec<usize> = Vec::new();
+    for axis in told {
+        let axis = i32::try_from(axis).unwrap_or(i32::MAX);
+        axes.push(shape.axis(axis).map_err(|e| op.refuse(e.message()))?);
+    }
+    axes.sort_unstable();
+    if axes.is_empty() {
+        axes = (0..shape.axes()).collect();
+    }
+    let first = axes[0];
+    if axes.iter().copied().ne(first..shape.axes()) {
+        return Err(op.refuse(&format!(
+            "Caffe sums over all axes from one on, not over {axes:?} of {shape}"
+        )));
+    }
+    let keeps = op.int("keepdims", 1) != 0;
+    let operation = match op.kind() {
+        "ReduceMean" => ReductionOp::Mean,
+        "ReduceL1" => ReductionOp::Asum,
+        "ReduceSumSquare" => ReductionOp::Sumsq,
+        _ => ReductionOp::Sum,
+    };
+    if operation == ReductionOp::Mean && keeps && shape.axes() == 4 && first == 2 {
+        let param = global_param(PoolMethod::Ave);
+        return reader.one(&op.name, param, &x, &y, Vec::new());
+    }
+    let param = LayerParameter {
+        reduction_param: Some(ReductionParameter {
+            operation: Some(operation.into()),
+            axis: Some(first as i32),
+            ..ReductionParameter::default()
+        }),
+        ..layer("Reduction")
+    };
+    if !keeps {
+        return reader.one(&op.name, param, &x, &y, Vec::new());
+    }
+    let sum = reader.step(op, "sum", param, &[x], Vec::new())?;
+    let mut dims: Vec<i64> = shape.dims()[..first].iter().map(|&d| d as i64).collect();
+    dims.resize(shape.axes(), 1);
+    let param = LayerParameter {
+        reshape_param: Some(ReshapeParameter {
+            shape: Some(blob_shape(dims)),
+            ..ReshapeParameter::default()
+        }),
+        ..layer("Reshape")
+    };
+    reader.one(&op.name, param, &sum, &y, Vec::new())
+}
