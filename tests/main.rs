@@ -13,6 +13,7 @@ mod optimize;
 mod page;
 mod precision;
 mod prototxt;
+mod recognize;
 mod runs;
 mod safety;
 mod solver;

@@ -156,7 +156,7 @@ fn caffe_s_runs_are_repeated() {
             .iteration;
 
         for row in csv(dir.join("losses.csv")) {
-            let (at, wanted) = (row[0].parse().unwrap(), row[1].parse().unwrap());
+            let (at, wanted): (u64, f64) = (row[0].parse().unwrap(), row[1].parse().unwrap());
             let (_, got) = log.losses.iter().find(|(i, _)| *i == at).unwrap();
             near(&format!("{run}, loss at {at}"), *got, wanted);
         }

@@ -11,6 +11,7 @@ mod names;
 mod nets;
 mod progress;
 pub mod quickstart;
+mod recognize;
 mod run;
 mod signals;
 mod table;
@@ -39,6 +40,9 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &recognize::CLASSIFY,
+    &recognize::DETECT,
+    &recognize::SEGMENT,
     &quickstart::COMMAND,
 ];
 
@@ -124,6 +128,12 @@ fn unknown(name: &str, program: &str) -> Error {
             names().collect::<Vec<_>>().join(", ")
         )),
     }
+}
+
+/// JSON for a person to read and a program to parse.
+fn json_text(value: &serde_json::Value) -> Result<String> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map_err(|e| Error::data(format!("cannot write JSON: {e}")))? + "\n")
 }
 
 /// No command: the overview.

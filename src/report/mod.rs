@@ -1,5 +1,6 @@
 //! Tables and pictures of nets and runs.
 
+pub mod boxes;
 pub mod compare;
 pub mod heatmap;
 mod lettering;
