@@ -13,6 +13,7 @@ mod progress;
 pub mod quickstart;
 mod recognize;
 mod run;
+mod shell;
 mod signals;
 mod table;
 mod test;
@@ -44,6 +45,8 @@ pub const COMMANDS: &[&Command] = &[
     &recognize::DETECT,
     &recognize::SEGMENT,
     &quickstart::COMMAND,
+    &shell::COMPLETIONS,
+    &shell::MAN,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.
