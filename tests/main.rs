@@ -23,6 +23,7 @@ mod page;
 mod pictures;
 mod precision;
 mod prototxt;
+mod recognize;
 mod runs;
 mod safety;
 mod solver;

@@ -426,6 +426,10 @@ pub struct Args {
     matches: ArgMatches,
     command: &'static str,
     call: String,
+    /// Values that the line says in another way, or does not say.
+    set: Vec<(&'static str, OsString)>,
+    /// How many words of the operand that takes all that are left were used up by that.
+    skipped: usize,
 }
 
 impl Args {
@@ -434,6 +438,8 @@ impl Args {
             matches,
             command,
             call: call.to_owned(),
+            set: Vec::new(),
+            skipped: 0,
         }
     }
 
@@ -450,10 +456,9 @@ impl Args {
     }
 
     fn raw(&self, name: &str) -> Option<&OsString> {
-        self.matches
-            .try_get_one::<OsString>(name)
-            .ok()
-            .flatten()
+        let set = self.set.iter().find(|(flag, _)| *flag == name);
+        set.map(|(_, value)| value)
+            .or_else(|| self.matches.try_get_one::<OsString>(name).ok().flatten())
             .filter(|value| !value.is_empty())
     }
 
@@ -476,6 +481,30 @@ impl Args {
     /// A value as a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.raw(name).map(PathBuf::from)
+    }
+
+    /// The same line with its first words, of the operand `from`, as the values of these flags: what programs of Caffe's
+    /// took without flags.
+    #[must_use]
+    pub fn with_words(&self, from: &str, flags: &[&'static str]) -> Self {
+        let mut made = self.clone();
+        let words = self.matches.try_get_many::<OsString>(from).ok().flatten();
+        let mut words = words.into_iter().flatten();
+        let pairs = flags.iter().copied().zip(&mut words);
+        made.set
+            .extend(pairs.map(|(flag, word)| (flag, word.clone())));
+        made.skipped += flags.len();
+        made
+    }
+
+    /// The same line, with a value for a flag that it leaves out.
+    #[must_use]
+    pub fn or_default(&self, name: &'static str, value: &str) -> Self {
+        let mut made = self.clone();
+        if self.raw(name).is_none() {
+            made.set.push((name, value.into()));
+        }
+        made
     }
 
     /// Every value of a flag that may be given more than once.
@@ -503,7 +532,8 @@ impl Args {
     /// Every word of an operand that takes all that are left, as paths.
     pub fn all_paths(&self, name: &str) -> Vec<PathBuf> {
         let values = self.matches.try_get_many::<OsString>(name).ok().flatten();
-        values.into_iter().flatten().map(PathBuf::from).collect()
+        let values = values.into_iter().flatten().skip(self.skipped);
+        values.map(PathBuf::from).collect()
     }
 
     /// A value cut at commas, as paths.

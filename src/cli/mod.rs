@@ -13,6 +13,7 @@ mod db;
 mod device_query;
 mod doctor;
 mod explain;
+mod extract_features;
 mod figures;
 mod glog;
 mod metrics;
@@ -22,8 +23,10 @@ mod nets;
 mod onlookers;
 mod progress;
 pub mod quickstart;
+mod recognize;
 mod record;
 mod run;
+mod shell;
 mod signals;
 mod table;
 mod test;
@@ -60,6 +63,7 @@ pub const COMMANDS: &[&Command] = &[
     &view::COMMAND,
     &dashboard::COMMAND,
     &quickstart::COMMAND,
+    &extract_features::COMMAND,
     &databases::convert_imageset::COMMAND,
     &databases::compute_image_mean::COMMAND,
     &databases::convert_mnist_data::COMMAND,
@@ -79,6 +83,11 @@ pub const COMMANDS: &[&Command] = &[
     &upgrade::NET_BINARY,
     &upgrade::SOLVER_TEXT,
     &device_query::COMMAND,
+    &recognize::CLASSIFY,
+    &recognize::DETECT,
+    &recognize::SEGMENT,
+    &shell::COMPLETIONS,
+    &shell::MAN,
 ];
 
 /// Runs the program with its arguments, the name it was called by first.
@@ -162,6 +171,12 @@ fn unknown(name: &str, program: &str) -> Error {
     }
 }
 
+/// JSON for a person to read and a program to parse.
+fn json_text(value: &serde_json::Value) -> Result<String> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map_err(|e| Error::data(format!("cannot write JSON: {e}")))? + "\n")
+}
+
 /// No command: the overview.
 fn about(program: &str, args: &[OsString]) -> Result<Status> {
     let wants = |names: &[&str]| args.iter().any(|a| names.iter().any(|n| a == n));
@@ -173,8 +188,9 @@ fn about(program: &str, args: &[OsString]) -> Result<Status> {
         "{}\n\nUsage: {program} <command> [flags]\n\nCommands:\n",
         env!("CARGO_PKG_DESCRIPTION")
     );
+    let width = COMMANDS.iter().map(|c| c.name.len()).max().unwrap_or(0);
     for command in COMMANDS {
-        text += &format!("  {:<27}{}\n", command.name, command.about);
+        text += &format!("  {:<width$}  {}\n", command.name, command.about);
     }
     text += &format!(
         "\n'{program} <command> --help' tells the flags of a command. Flags may have one dash or two, as Caffe's.\n\

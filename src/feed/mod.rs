@@ -17,6 +17,7 @@ pub mod leveldb;
 pub mod list;
 pub mod lmdb;
 pub mod pair;
+pub mod pictures;
 pub mod prefetch;
 pub mod recipe;
 pub mod record;

@@ -1,6 +1,7 @@
 //! Tables and pictures of nets and runs.
 
 pub mod attribution;
+pub mod boxes;
 pub mod channels;
 pub mod compare;
 pub mod filters;
