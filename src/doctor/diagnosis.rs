@@ -13,6 +13,29 @@ use crate::{
 /// Lines of a verdict.
 const MOST: usize = 8;
 
+/// Codes of [`crate::check`] that say the same as the doctor's: the first has seen the files, the second the data or the
+/// run. Of each pair the one that knows more is told.
+const SAME: &[(&str, &str, Knows)] = &[
+    ("N001", "D001", Knows::Files),
+    ("N002", "D001", Knows::Files),
+    ("N030", "D001", Knows::Files),
+    ("N031", "D010", Knows::Run),
+    ("N061", "D017", Knows::Run),
+    ("N064", "D013", Knows::Run),
+    ("N065", "D015", Knows::Files),
+    ("N043", "D034", Knows::Run),
+    ("N044", "D035", Knows::Run),
+    ("N090", "D019", Knows::Files),
+    ("N091", "D019", Knows::Files),
+];
+
+/// Which of two that say the same is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Knows {
+    Files,
+    Run,
+}
+
 /// What the doctor says.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnosis {
@@ -86,6 +109,7 @@ impl Diagnosis {
 
     /// Sorts the findings and finds the words.
     pub(super) fn conclude(&mut self) {
+        self.once();
         self.findings.sort_by_key(Finding::weight);
         let wrong: Vec<&Finding> = (self.findings.iter())
             .filter(|f| f.severity > Severity::Note)
@@ -111,6 +135,30 @@ impl Diagnosis {
         }
         if !self.ill {
             self.lines = vec!["nothing found".to_owned()];
+        }
+    }
+
+    /// Leaves out what another finding says better.
+    fn once(&mut self) {
+        let codes: Vec<String> = self.findings.iter().map(|f| f.code.clone()).collect();
+        let has = |code: &str| codes.iter().any(|c| c == code);
+        let told = |finding: &Finding| {
+            !SAME.iter().any(|&(files, run, knows)| {
+                let (more, less) = match knows {
+                    Knows::Files => (files, run),
+                    Knows::Run => (run, files),
+                };
+                finding.code == less && has(more)
+            })
+        };
+        self.findings.retain(told);
+        // The layer to delete is named by its own finding then.
+        if has("N010") {
+            let alike = self.findings.iter_mut().filter(|f| f.code == "D032");
+            for finding in alike.filter(|f| f.help.starts_with("delete the layer")) {
+                finding.help =
+                    "then train again from the start: channels that were shut stay so".to_owned();
+            }
         }
     }
 
@@ -188,4 +236,93 @@ impl Diagnosis {
 /// A finding as a sentence with its code.
 fn line(finding: &Finding) -> String {
     format!("{} [{}]", finding.message, finding.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(code: &str, severity: Severity) -> Finding {
+        Finding {
+            code: code.to_owned(),
+            severity,
+            message: format!("message of {code}"),
+            place: String::new(),
+            help: format!("help of {code}"),
+            iteration: None,
+        }
+    }
+
+    fn verdict(findings: Vec<Finding>) -> Diagnosis {
+        let mut diagnosis = Diagnosis {
+            solver: "s".into(),
+            findings,
+            ..Diagnosis::default()
+        };
+        diagnosis.conclude();
+        diagnosis
+    }
+
+    #[test]
+    fn the_worst_first_and_causes_before_what_follows() {
+        let made = verdict(vec![
+            finding("D012", Severity::Warning),
+            finding("D034", Severity::Warning),
+            finding("D014", Severity::Note),
+            finding("D032", Severity::Error),
+            finding("N010", Severity::Error),
+        ]);
+        let codes: Vec<&str> = made.findings.iter().map(|f| &*f.code).collect();
+        assert_eq!(codes, ["N010", "D032", "D034", "D012", "D014"]);
+        assert!(made.ill);
+        assert_eq!(made.lines[0], "message of N010 [N010]");
+        assert_eq!((made.lines.len(), made.todo.len()), (4, 4));
+        let text = made.to_text();
+        assert!(
+            text.contains("Worth knowing:\n  - message of D014"),
+            "{text}"
+        );
+        assert!(text.contains("ill.\n  1. message of N010"), "{text}");
+    }
+
+    #[test]
+    fn notes_make_nobody_ill() {
+        let made = verdict(vec![finding("D012", Severity::Note)]);
+        assert!(!made.ill && made.todo.is_empty());
+        assert!(made.verdict().contains("well"));
+        assert_eq!(made.lines, ["nothing found"]);
+    }
+
+    #[test]
+    fn what_is_said_twice_is_told_once() {
+        let made = verdict(vec![
+            finding("N031", Severity::Error),
+            finding("D010", Severity::Error),
+            finding("D019", Severity::Error),
+            finding("N090", Severity::Error),
+            finding("N061", Severity::Note),
+        ]);
+        let codes: Vec<&str> = made.findings.iter().map(|f| &*f.code).collect();
+        assert_eq!(codes, ["D010", "N090", "N061"]);
+        let mut alike = finding("D032", Severity::Error);
+        alike.help = "delete the layer 'relu2'".into();
+        let made = verdict(vec![alike, finding("N010", Severity::Error)]);
+        assert_eq!(made.todo[0], "help of N010");
+        assert!(
+            made.todo[1].starts_with("then train again"),
+            "{:?}",
+            made.todo
+        );
+    }
+
+    #[test]
+    fn json_has_no_number_that_is_not_finite() {
+        let mut made = verdict(Vec::new());
+        made.losses = vec![1.0, f32::NAN];
+        made.rates = vec![(0.5, f32::INFINITY)];
+        let value = made.to_json();
+        assert_eq!(value["losses"], json!([1.0, null]));
+        assert_eq!(value["rates"], json!([[0.5, null]]));
+        assert_eq!(value["ill"], false);
+    }
 }

@@ -387,7 +387,7 @@ fn a_leveldb_is_walked_to_its_end() {
         .replace("backend: LMDB", "");
     let found = look(&root, &[&net]);
     assert!(
-        found.looked.iter().any(|l| l.contains("all 300 records")),
+        found.looked.iter().any(|l| l.contains("all 100 records")),
         "{:?}",
         found.looked
     );

@@ -20,6 +20,8 @@ const VANISH: f64 = 0.01;
 const EXPLODE: f64 = 10.0;
 /// if scores deviate by more than this from each other when training starts.
 const WIDE: f64 = 10.0;
+/// A loss that fell to this share shows that something was learned.
+const LEARNED: f64 = 0.8;
 /// Updates over weights.
 const LARGE: f64 = 0.1;
 const SMALL: f64 = 1e-6;
@@ -51,7 +53,7 @@ pub(super) fn judge(case: &Case<'_>, solver: &Solver, run: &Run, found: &mut Fou
     if run.losses.len() >= 2 && run.diverged.is_none() {
         no_gradient(case, &solver.params, &layers, found);
         dead(case, graph, &layers, found);
-        updates(case, &solver.params, &layers, &vanished, found);
+        updates(case, run, &solver.params, &layers, &vanished, found);
     }
 }
 
@@ -113,7 +115,7 @@ fn resized(graph: &Graph, node: &Node) -> bool {
     next.iter().any(|n| path::RESIZING.contains(&n.kind.name))
 }
 
-/// Tells layers that make their output vanish; their names.
+/// Tells layers that make their output vanish and do not get over it; the names of all that start so.
 fn vanish(
     case: &Case<'_>,
     graph: &Graph,
@@ -129,9 +131,14 @@ fn vanish(
         ) else {
             continue;
         };
+        let small = made < VANISH * read;
         // A deconvolution spreads few inputs over many outputs.
-        let small = made < VANISH * read && made_last < VANISH * read_last;
         if !small || resized(graph, node) || node.kind.name == "Deconvolution" {
+            continue;
+        }
+        names.push(node.name.to_string());
+        let learned = run.ends().is_some_and(|(first, last)| last < LEARNED * first);
+        if learned && made_last >= VANISH * read_last {
             continue;
         }
         let weights = first.params.first();
@@ -166,7 +173,6 @@ fn vanish(
                 short(usual)
             )),
         );
-        names.push(node.name.to_string());
     }
     names
 }
@@ -345,6 +351,7 @@ fn dead(case: &Case<'_>, graph: &Graph, layers: &[Looked<'_>], found: &mut Found
 /// Updates against weights.
 fn updates(
     case: &Case<'_>,
+    run: &Run,
     params: &Params,
     layers: &[Looked<'_>],
     vanished: &[String],
@@ -380,7 +387,15 @@ fn updates(
             .help(format!("lower base_lr ({rate}), or the lr_mult of these layers")),
         );
     }
-    let small: Vec<_> = of.iter().filter(|(_, ratio, _)| *ratio < SMALL).collect();
+    // Who has learned already has little left to learn.
+    let learned = run.ends().is_none_or(|(first, last)| last < LEARNED * first);
+    if case.trained() || learned {
+        return;
+    }
+    let small: Vec<_> = of
+        .iter()
+        .filter(|(_, ratio, _)| *ratio < SMALL)
+        .collect();
     if let Some(least) = small.iter().map(|(_, ratio, _)| *ratio).reduce(f64::min) {
         let all = small.len() == of.len();
         found.findings.push(
@@ -447,8 +462,6 @@ fn table(graph: &Graph, run: &Run, layers: &[Looked<'_>]) -> Table {
         .map(str::to_owned)
         .to_vec(),
         rows: rows.collect(),
-        notes: vec![
-            "blobs that a later layer writes over are shown as that layer leaves them".to_owned(),
-        ],
+        notes: Vec::new(),
     }
 }

@@ -18,6 +18,8 @@ const STEPS: u64 = 25;
 /// The rates, against base_lr.
 const FROM: f64 = 1e-2;
 const TO: f64 = 1e3;
+/// Where a second test begins, if all of that is too high.
+const LOWEST: f64 = 1e-6;
 /// How much of the smoothed loss is kept from step to step.
 const SMOOTH: f64 = 0.6;
 /// The loss has diverged once it is so many times what it was at first.
@@ -55,9 +57,35 @@ pub(super) fn examine(
         return Ok(());
     }
     observer.on(&Event::Note("rate range test"));
-    let growth = (TO / FROM).powf(1.0 / (steps - 1) as f64);
+    let mut curve = test(case, [base * FROM, base * TO], steps)?;
+    let mut verdict = read(&curve);
+    // All of the range was too high.
+    if let Verdict {
+        best: None,
+        diverges: Some(high),
+    } = verdict
+        && high > 10.0 * LOWEST
+        && !case.trained()
+    {
+        curve = test(case, [LOWEST, high], steps)?;
+        let below = read(&curve);
+        verdict = Verdict {
+            best: below.best,
+            diverges: below.diverges.or(Some(high)),
+        };
+    }
+    judge(case, base, verdict, found);
+    found.tables.push(table(&curve, base, verdict));
+    found.looked.push("the rate range test".to_owned());
+    found.rates = curve;
+    Ok(())
+}
+
+/// Trains a copy of the net while the rate grows; each step's rate, and the loss before its update.
+fn test(case: &Case<'_>, [from, to]: [f64; 2], steps: u64) -> Result<Vec<(f32, f32)>> {
+    let growth = (to / from).powf(1.0 / (steps - 1).max(1) as f64);
     let mut param = quiet(case.param, case.options);
-    param.base_lr = Some((base * FROM) as f32);
+    param.base_lr = Some(from as f32);
     param.lr_policy = Some("exp".to_owned());
     param.gamma = Some(growth as f32);
     param.warmup_iter = None;
@@ -66,7 +94,6 @@ pub(super) fn examine(
     param.max_iter = i32::try_from(steps).ok();
     let mut solver = make(param, case.options)?;
     let mut curve: Vec<(f32, f32)> = Vec::new();
-    let mut first = None;
     for _ in 0..steps {
         let mut listen = |event: &Event<'_>| {
             if let Event::Step { loss, rate, .. } = event {
@@ -76,25 +103,21 @@ pub(super) fn examine(
         match solver.step(1, &mut || Action::Continue, &mut listen) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Diverged => {
-                let last = curve.last().map_or((base * FROM) as f32, |(rate, _)| *rate);
+                let last = curve.last().map_or(from as f32, |(rate, _)| *rate);
                 curve.push((last * growth as f32, f32::INFINITY));
                 break;
             }
             Err(error) => return Err(error),
         }
-        let loss = curve.last().map_or(0.0, |(_, loss)| f64::from(*loss));
-        let first = *first.get_or_insert(loss);
         // What comes after says nothing new.
-        if loss > 4.0 * first.max(1e-6) && loss > 100.0 {
+        if let [(_, first), .., (_, last)] = curve[..]
+            && last > 4.0 * first.max(1e-6)
+            && last > 100.0
+        {
             break;
         }
     }
-    let verdict = read(&curve);
-    judge(case, base, verdict, found);
-    found.tables.push(table(&curve, base, verdict));
-    found.looked.push("the rate range test".to_owned());
-    found.rates = curve;
-    Ok(())
+    Ok(curve)
 }
 
 /// The loss of a step is that before its update: what a rate did shows in the next.
