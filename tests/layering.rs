@@ -96,8 +96,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "anatomy",
+        // Report: one way to make text safe in SVG.
         &[
-            "graph", "layer", "layers", "net", "params", "schema", "tensor", "error",
+            "graph", "layer", "layers", "net", "params", "report", "schema", "tensor", "error",
         ],
     ),
     (

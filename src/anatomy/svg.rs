@@ -6,6 +6,7 @@ use super::{
     drawing::{Direction, Drawing, Figure},
     layout::{Layout, Spot, layout},
 };
+use crate::report::svg::escape;
 
 /// The size of letters and lines of text.
 const LETTER: f64 = 6.4;
@@ -192,19 +193,4 @@ fn arrows(
         );
         named.push(key);
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            c if c.is_control() => safe.push('?'),
-            c => safe.push(c),
-        }
-    }
-    safe
 }

@@ -128,7 +128,10 @@ impl Diagnosis {
                 String::new()
             };
             let todo = format!("{place}{}", finding.help);
-            let known = self.todo.iter().any(|known| known.ends_with(&finding.help));
+            // What is to be done in one place is one thing to do, in whatever words.
+            let known = self.todo.iter().any(|known| {
+                known.ends_with(&finding.help) || (!place.is_empty() && known.starts_with(&place))
+            });
             if !finding.help.is_empty() && !known {
                 self.todo.push(todo);
             }

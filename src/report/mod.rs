@@ -13,7 +13,7 @@ pub mod log_compare;
 pub mod palette;
 pub mod photo;
 pub mod plot;
-mod svg;
+pub mod svg;
 
 use std::io::Cursor;
 

@@ -7,7 +7,7 @@ use super::palette::Rgb;
 use crate::error::Result;
 
 /// Text as XML holds it; what XML cannot hold becomes a question mark.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

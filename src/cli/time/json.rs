@@ -123,16 +123,7 @@ fn number(x: f64) -> String {
 }
 
 fn string(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out += &format!("\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -141,7 +132,7 @@ mod tests {
 
     #[test]
     fn strings_and_numbers() {
-        assert_eq!(string("a\"b\\c\n"), r#""a\"b\\c\u000a""#);
+        assert_eq!(string("a\"b\\c\n"), r#""a\"b\\c\n""#);
         assert_eq!(number(0.5), "0.5");
         assert_eq!(number(f64::NAN), "null");
         assert_eq!(number(f64::INFINITY), "null");
