@@ -39,6 +39,9 @@ export interface Head {
   classes: number;
   names?: string[];
   confusion?: number[][];
+  /** The commonest mistakes: truth, answer, how often. */
+  confused?: [number, number, number][];
+  labels?: number;
   ignored?: number;
   accuracy: Num;
   constant?: { class: number; accuracy: Num } | null;
@@ -48,8 +51,19 @@ export interface Head {
   mean_iou?: Num;
   mean_recall?: Num;
   top_k?: [number, Num][];
-  alike?: { a: number; b: number; correlation: Num }[];
+  alike?: { a: number; b: number; correlation: Num; equal?: Num }[];
   zeros?: Num[];
+  /** Where each channel answers no or yes by itself. */
+  each?: YesNo[];
+}
+
+export interface YesNo {
+  accuracy: Num;
+  constant?: Num;
+  positives?: number;
+  recall?: Num;
+  precision?: Num;
+  iou?: Num;
 }
 
 export interface Detections {

@@ -17,19 +17,26 @@ after(async () => {
   await chrome.close();
 });
 
+/** A server and a page of it, both gone when the test is over, however it ended. */
+async function started(t, lines, options, hash = "") {
+  const server = await serve({ lines, ...options });
+  t.after(() => server.close());
+  const opened = await open(chrome, server.url + hash);
+  t.after(() => opened.context.close());
+  return { server, ...opened };
+}
+
 /** A run that is halfway, and the lines that are still to come. */
-async function halfway(options = {}) {
+async function halfway(t, options = {}, hash = "") {
   const pictures = new Map();
   const all = made({ ill: false, emitPicture: filing(pictures) });
   const at = all.findIndex((l) => l.kind === "step" && l.iteration === 120);
-  const server = await serve({ lines: all.slice(0, at), ...options });
-  for (const [k, v] of pictures) server.state.pictures.set(k, v);
-  return { server, rest: all.slice(at) };
+  const opened = await started(t, all.slice(0, at), { pictures, ...options }, hash);
+  return { ...opened, rest: all.slice(at) };
 }
 
-test("curves move as lines come, until the run ends", async () => {
-  const { server, rest } = await halfway();
-  const { page, troubles, requests, context } = await open(chrome, server.url);
+test("curves move as lines come, until the run ends", async (t) => {
+  const { server, rest, page, troubles, requests } = await halfway(t);
   await page.getByText("iteration 119 of 400").waitFor();
   assert.equal(await page.getByTestId("run").getAttribute("data-state"), "running");
   assert.match(await page.locator(".times").innerText(), /left/);
@@ -37,7 +44,7 @@ test("curves move as lines come, until the run ends", async () => {
   await page.waitForSelector("[data-chart=loss] canvas");
   const first = await picture();
   server.push(...rest.slice(0, 100));
-  await page.waitForFunction(() => /iteration (19|20|21)\d of/.test(document.querySelector("[data-testid=iteration]").textContent));
+  await page.waitForFunction(() => /iteration 1[3-9]\d of/.test(document.querySelector("[data-testid=iteration]").textContent));
   await page.waitForTimeout(100);
   assert.notEqual(await picture(), first);
   assert.ok((await painted(page, "loss", BLUE)) > 200);
@@ -52,13 +59,10 @@ test("curves move as lines come, until the run ends", async () => {
     requests.filter((r) => !r.startsWith(origin) && !r.startsWith("data:")),
     [],
   );
-  await context.close();
-  await server.close();
 });
 
-test("a snapshot, a rate and a stop are asked for by button", async () => {
-  const { server } = await halfway();
-  const { page, context } = await open(chrome, server.url);
+test("a snapshot, a rate and a stop are asked for by button", async (t) => {
+  const { server, page } = await halfway(t);
   await page.getByTestId("snapshot").click();
   await page.getByTestId("said").getByText("A snapshot is asked for").waitFor();
   await page.getByTestId("rate").fill("many");
@@ -81,22 +85,16 @@ test("a snapshot, a rate and a stop are asked for by button", async () => {
   server.state.answer = { error: "the disk is full" };
   await page.getByTestId("snapshot").click();
   await page.getByTestId("said").getByText("the disk is full").waitFor();
-  await context.close();
-  await server.close();
 });
 
-test("without controls there are no buttons", async () => {
-  const { server } = await halfway({ controls: false });
-  const { page, context } = await open(chrome, server.url);
+test("without controls there are no buttons", async (t) => {
+  const { page } = await halfway(t, { controls: false });
   await page.getByText("iteration 119 of 400").waitFor();
   assert.equal(await page.getByTestId("controls").count(), 0);
-  await context.close();
-  await server.close();
 });
 
-test("a dropped stream is taken up where it was", async () => {
-  const { server, rest } = await halfway();
-  const { page, context } = await open(chrome, server.url);
+test("a dropped stream is taken up where it was", async (t) => {
+  const { server, rest, page } = await halfway(t);
   await page.getByText("iteration 119 of 400").waitFor();
   const known = server.state.lines.length;
   server.cut();
@@ -108,24 +106,18 @@ test("a dropped stream is taken up where it was", async () => {
   assert.ok(server.requests.includes(`GET /api/runs/0/lines?from=${known}`));
   await page.getByTestId("tab-log").click();
   assert.equal((await page.getByTestId("log-count").innerText()).trim(), `${server.state.lines.filter((l) => l.kind === "log").length} lines`);
-  await context.close();
-  await server.close();
 });
 
-test("heat maps come from the run's own folder", async () => {
-  const { server } = await halfway();
-  const { page, context } = await open(chrome, `${server.url}#maps`);
+test("heat maps come from the run's own folder", async (t) => {
+  const { page } = await halfway(t, {}, "#maps");
   const tile = page.getByTestId("tile").nth(4).locator("img");
   await tile.waitFor();
   assert.match(await tile.getAttribute("src"), /^files\/0\/pictures\//);
   assert.ok(await tile.evaluate((i) => i.decode().then(() => i.naturalWidth === 48)));
-  await context.close();
-  await server.close();
 });
 
-test("records are browsed, found by number and by key, with labels laid over", async () => {
-  const { server } = await halfway();
-  const { page, troubles, context } = await open(chrome, `${server.url}#data`);
+test("records are browsed, found by number and by key, with labels laid over", async (t) => {
+  const { page, troubles } = await halfway(t, {}, "#data");
   const records = page.getByTestId("records").locator("li");
   await records.first().waitFor();
   assert.equal(await records.count(), 24);
@@ -139,22 +131,19 @@ test("records are browsed, found by number and by key, with labels laid over", a
   await page.keyboard.press("Enter");
   await page.locator(".marked").getByText("00001197").waitFor();
   await page.getByTestId("overlay").uncheck();
-  assert.equal(await records.first().locator("img").count(), 1);
+  await page.waitForFunction(() => document.querySelectorAll("[data-testid=records] li:first-child img").length === 1);
   await records.first().locator("button").click();
-  assert.equal(await page.getByRole("dialog").count(), 1);
+  await page.getByRole("dialog").waitFor();
   await page.keyboard.press("Escape");
   await page.getByTestId("database").selectOption({ index: 1 });
   await page.getByText("0 to 23 of 400").waitFor();
   assert.deepEqual(troubles, []);
-  await context.close();
-  await server.close();
 });
 
-test("many lines do not freeze the page", async () => {
+test("many lines do not freeze the page", async (t) => {
   const lines = [{ kind: "run", version: 1, name: "long", max_iter: 1e6 }];
   for (let i = 0; i < 300000; i++) lines.push({ kind: "step", t: i / 4, iteration: i, loss: Math.exp(-i / 1e5) + 0.1 * Math.sin(i), rate: 0.01 });
-  const server = await serve({ lines });
-  const { page, troubles, context } = await open(chrome, server.url);
+  const { page, troubles } = await started(t, lines);
   await page.getByText("iteration 299999 of 1000000").waitFor({ timeout: 60000 });
   await page.waitForSelector("[data-chart=loss] canvas");
   await page.getByTestId("smoothing").fill("0.9");
@@ -165,18 +154,13 @@ test("many lines do not freeze the page", async () => {
   }));
   assert.ok(wait < 3000, `a frame took ${wait} ms`);
   assert.deepEqual(troubles, []);
-  await context.close();
-  await server.close();
 });
 
-test("several runs lie over each other; those that are over stream once", async () => {
-  const { server } = await halfway({ runs: 7 });
-  const { page, context } = await open(chrome, server.url);
+test("several runs lie over each other; those that are over stream once", async (t) => {
+  const { server, page } = await halfway(t, { runs: 7 });
   await page.waitForFunction(() => document.querySelectorAll("[data-testid=run][data-state=unfinished]").length === 6);
   await page.waitForTimeout(500);
   for (let id = 1; id < 7; id++) {
     assert.equal(server.requests.filter((r) => r.startsWith(`GET /api/runs/${id}/lines`)).length, 1);
   }
-  await context.close();
-  await server.close();
 });

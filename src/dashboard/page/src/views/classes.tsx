@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import type { Head } from "../lines";
 import type { Run } from "../run";
 import { classesAt, follow, rowShares } from "../state";
-import { className, count, number, percent } from "../format";
+import { className, count, number, percent, plural } from "../format";
 import { Choice, IterationSlider, Letter, Nothing, Select, Switch } from "../parts/controls";
 import { Confusion } from "./confusion";
 import { after } from "./specs";
@@ -56,7 +56,7 @@ export function Classes(): JSX.Element {
                 <Letter of={run} /> {run.name}
                 <small>iteration {found.iteration}</small>
               </h2>
-              <HeadView head={found.head} />
+              <HeadView head={found.head} whose={run.name} />
             </section>
           );
         })}
@@ -83,7 +83,7 @@ export function headAt(run: Run, of: string, at: number | null): { head: Head; i
   return undefined;
 }
 
-function HeadView({ head }: { head: Head }): JSX.Element {
+function HeadView({ head, whose }: { head: Head; whose: string }): JSX.Element {
   return (
     <>
       <Warnings head={head} />
@@ -106,9 +106,61 @@ function HeadView({ head }: { head: Head }): JSX.Element {
           ))}
         {(head.ignored ?? 0) > 0 && <span>{count(head.ignored)} ignored</span>}
       </p>
-      {head.confusion && head.confusion.length > 0 && <Confusion head={head} shares={rowShares.value} />}
-      <PerClass head={head} />
+      {head.confusion && head.confusion.length > 0 && <Confusion head={head} shares={rowShares.value} whose={whose} />}
+      {(head.confused ?? []).length > 0 && (head.classes > 8 || !head.confusion?.length) && <Confused head={head} />}
+      {(head.recall ?? []).length > 0 && <PerClass head={head} whose={whose} />}
+      {(head.each ?? []).length > 0 && <PerChannel head={head} whose={whose} />}
     </>
+  );
+}
+
+/** The commonest mistakes, in words: what a large matrix hides. */
+function Confused({ head }: { head: Head }): JSX.Element {
+  return (
+    <details>
+      <summary>Commonest mistakes</summary>
+      <ol class="confused">
+        {head.confused!.map(([truth, answer, n]) => (
+          <li key={`${truth} ${answer}`}>
+            <b>{className(head.names, truth)}</b> taken for <b>{className(head.names, answer)}</b>, {plural(n, "time")}
+          </li>
+        ))}
+      </ol>
+    </details>
+  );
+}
+
+/** Channels that each answer a question of their own. */
+function PerChannel({ head, whose }: { head: Head; whose: string }): JSX.Element {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={`Figures by channel, ${whose}`}>
+      <table class="per-class" data-testid="per-channel">
+        <thead>
+          <tr>
+            <th scope="col">channel</th>
+            <th scope="col">yes</th>
+            <th scope="col">accuracy</th>
+            <th scope="col">always the same</th>
+            <th scope="col">recall</th>
+            <th scope="col">precision</th>
+            <th scope="col">IoU</th>
+          </tr>
+        </thead>
+        <tbody>
+          {head.each!.map((c, i) => (
+            <tr key={i}>
+              <th scope="row">{i}</th>
+              <td>{count(c.positives)}</td>
+              <Share v={c.accuracy} />
+              <td>{percent(c.constant)}</td>
+              <Share v={c.recall} />
+              <Share v={c.precision} />
+              <Share v={c.iou} />
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
@@ -128,11 +180,13 @@ export function warnings(head: Head): string[] {
   if (alike.length > 0) {
     const strongest = alike.reduce((a, b) => ((a.correlation ?? 0) >= (b.correlation ?? 0) ? a : b));
     const members = [...new Set(alike.flatMap((p) => [p.a, p.b]))].sort((a, b) => a - b);
-    out.push(
-      `Channels ${list(members.map(String))} (${list(members.map(name))}) of ${head.scores} are alike: they correlate up to ${number(strongest.correlation)}, so they tell nothing apart.`,
-    );
+    const equal = Math.max(...alike.map((p) => p.equal ?? 0));
+    const how = equal > 0.5 ? `they are equal in up to ${percent(equal, 0)} of places` : `they correlate up to ${number(strongest.correlation)}`;
+    // Names say more than numbers, where the channels are classes that have some.
+    const which = head.names?.length ? ` (${list(members.map(name))})` : "";
+    out.push(`Channels ${list(members.map(String))}${which} of ${head.scores} are alike: ${how}, so they tell nothing apart.`);
   }
-  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${percent(z, 0)}`] : []));
+  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${percent(z, z > 0.99 && z < 1 ? 1 : 0)}`] : []));
   if (cut.length > 0) {
     out.push(`Scores that are exactly 0: ${list(cut)}. A ReLU after the last weights does that: it cuts every negative score and its gradient.`);
   }
@@ -158,7 +212,7 @@ function Warnings({ head }: { head: Head }): JSX.Element | null {
 
 const showAll = signal(false);
 
-function PerClass({ head }: { head: Head }): JSX.Element {
+function PerClass({ head, whose }: { head: Head; whose: string }): JSX.Element {
   const rows = Array.from({ length: head.classes }, (_, i) => i);
   const pixels = head.confusion?.map((r) => r.reduce((a, b) => a + b, 0));
   const total = pixels?.reduce((a, b) => a + b, 0) ?? 0;
@@ -167,7 +221,7 @@ function PerClass({ head }: { head: Head }): JSX.Element {
   const sorted = rows.length > most ? rows.sort((a, b) => (head.recall?.[a] ?? 2) - (head.recall?.[b] ?? 2)).slice(0, most) : rows;
   return (
     <>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Figures by class">
+      <div class="scroll" tabIndex={0} role="region" aria-label={`Figures by class, ${whose}`}>
         <table class="per-class" data-testid="per-class">
           <thead>
             <tr>

@@ -7,7 +7,7 @@ import { className, compact, count, percent } from "../format";
 /** More rows than can be read in one table; then those with most mistakes are shown. */
 const MOST = 30;
 
-export function Confusion({ head, shares }: { head: Head; shares: boolean }): JSX.Element {
+export function Confusion({ head, shares, whose }: { head: Head; shares: boolean; whose: string }): JSX.Element {
   const matrix = head.confusion!;
   const name = (i: number) => className(head.names, i);
   const sums = matrix.map((row) => row.reduce((a, b) => a + b, 0));
@@ -26,7 +26,7 @@ export function Confusion({ head, shares }: { head: Head; shares: boolean }): JS
           {MOST} of {matrix.length} classes: those with most mistakes.
         </p>
       )}
-      <div class="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
+      <div class="scroll" tabIndex={0} role="region" aria-label={`Confusion matrix of ${whose}`}>
         <table class="confusion" data-testid="confusion">
           <caption class="hidden">
             Confusion matrix of {head.scores}: rows are the truth, columns the answer{shares ? ", cells are shares of their row" : ""}
@@ -59,8 +59,8 @@ export function Confusion({ head, shares }: { head: Head; shares: boolean }): JS
                   return (
                     <td
                       key={c}
-                      class={`${r === c ? "diagonal" : ""} ${s > 0.55 ? "strong" : ""}`}
-                      style={{ "--heat": `${Math.round(s * 100)}%` }}
+                      class={r === c ? "diagonal" : ""}
+                      style={{ "--heat": s.toFixed(3) }}
                       title={`${name(r)} taken for ${name(c)}: ${count(v)}, ${percent(share)} of the row`}
                     >
                       {shares ? percent(share, 0) : compact(v)}

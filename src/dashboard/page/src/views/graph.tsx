@@ -177,13 +177,13 @@ function LayerNode(props: {
   const share = total > 0 ? time / total : null;
   const shapes = (node.tops ?? []).map((t) => shape(t.shape));
   const out = shapes.length > 1 && shapes[0] === shapes[1] ? `${shapes[0]} (${shapes.length} tops)` : shapes.join(", ");
+  const shown = share !== null && share >= 0.005 ? percent(share, 0) : "";
+  // What is written on it comes first and in the same order, so that one can ask for it by what one sees.
   const words = [
-    `${node.name}, ${node.type}`,
-    out ? `gives ${out}` : "",
-    share !== null && share >= 0.005 ? `${percent(share, 0)} of the time` : "",
+    [node.name, node.type, out, shown && `${shown} of the time`].filter(Boolean).join(" "),
     LEVELS[h.level].word,
     ...h.signs.map((s) => s.text),
-  ].filter(Boolean);
+  ];
   return (
     <g
       class={`node ${h.level} ${props.on ? "on" : ""} ${(node.params ?? []).length > 0 ? "weighty" : ""}`}
@@ -210,17 +210,17 @@ function LayerNode(props: {
       <text class="shape" x={14} y={46}>
         {cut(out, 26)}
       </text>
-      <text class="mark" x={WIDTH - 12} y={18} text-anchor="middle">
-        {LEVELS[h.level].mark}
-      </text>
-      {share !== null && share >= 0.005 && (
+      {shown && (
         <>
           <text class="share" x={WIDTH - 8} y={46} text-anchor="end">
-            {percent(share, 0)}
+            {shown}
           </text>
-          <rect class="time" x={6} y={HEIGHT - 3} width={(WIDTH - 12) * share} height={3} />
+          <rect class="time" x={6} y={HEIGHT - 3} width={(WIDTH - 12) * share!} height={3} />
         </>
       )}
+      <text class="mark" aria-hidden="true" x={WIDTH - 12} y={18} text-anchor="middle">
+        {LEVELS[h.level].mark}
+      </text>
     </g>
   );
 }

@@ -7,8 +7,8 @@ import { filled } from "../../demo/report.mjs";
 
 const RECORDS = 400;
 
-export async function serve({ lines = [], controls = true, runs = 1 } = {}) {
-  const state = { lines: [...lines], streams: new Set(), posted: [], requests: [], refused: [], answer: { ok: true }, pictures: new Map(), down: false };
+export async function serve({ lines = [], controls = true, runs = 1, pictures = new Map() } = {}) {
+  const state = { lines: [...lines], streams: new Set(), posted: [], requests: [], refused: [], answer: { ok: true }, pictures, down: false };
   const policy = readFileSync(new URL("../../built/policy.txt", import.meta.url), "utf8");
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://here");
