@@ -217,8 +217,15 @@ fn label_maps_take_the_nets_cells_and_get_weights() {
 
 #[test]
 fn what_is_wrong_is_answered() {
-    let (dir, from) = folder();
+    let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
+    fs::create_dir(here.join("pics")).unwrap();
+    for (name, width) in [("a.png", 2), ("b.png", 3)] {
+        let image = image::GrayImage::new(width, 2);
+        image.save(here.join("pics").join(name)).unwrap();
+    }
+    fs::write(here.join("list.txt"), "a.png 0\nb.png 1\n").unwrap();
+    let from = "pics/ list.txt";
     fails(&call(here, "db inf x"), &["no action 'inf'", "db info"]);
     fails(&call(here, "db diff x"), &["takes DB DB"]);
     fails(&call(here, "db info nothing"), &["nothing"]);
@@ -233,7 +240,7 @@ fn what_is_wrong_is_answered() {
     );
     fails(
         &call(here, &format!("convert_imageset --check_size {from} db")),
-        &["00000002_baseline.jpg", "--resize_height"],
+        &["00000001_b.png", "--resize_height"],
     );
     fails(
         &call(
@@ -245,15 +252,15 @@ fn what_is_wrong_is_answered() {
     works(&call(here, &format!("convert_imageset {from} db")));
     fails(
         &call(here, "compute_image_mean db mean"),
-        &["00000002_baseline.jpg"],
+        &["00000001_b.png"],
     );
-    fails(&call(here, "db show db nothing"), &["'00000000_rgb8.png'"]);
+    fails(&call(here, "db show db nothing"), &["'00000000_a.png'"]);
     works(&call(here, "db"));
     let left: Vec<_> = fs::read_dir(here)
         .unwrap()
         .map(|e| e.unwrap().file_name())
         .collect();
-    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(left.len(), 4, "{left:?}");
 }
 
 #[test]

@@ -292,14 +292,21 @@ mod tests {
     fn nothing_is_left_where_it_fails() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("db");
-        let list = List::parse("l", "rgb8.png 0\nturned.jpg 1".into(), Form::Label).unwrap();
+        let images = dir.path().join("images");
+        std::fs::create_dir(&images).unwrap();
+        for (name, width) in [("a.png", 2), ("b.png", 3)] {
+            let image = image::GrayImage::new(width, 2);
+            image.save(images.join(name)).unwrap();
+        }
+        let list = List::parse("l", "a.png 0\nb.png 1".into(), Form::Label).unwrap();
         let mut own = options(None, Db::Lmdb);
         own.images.size = Size::Own;
+        own.images.folder = Folder::new(&images, "");
         let error = convert(&list, &own, &target, &mut ()).unwrap_err();
-        assert!(error.message().contains("00000001_turned.jpg"), "{error}");
+        assert!(error.message().contains("00000001_b.png"), "{error}");
         let none = List::parse("l", "no.png 0".into(), Form::Label).unwrap();
         let error = convert(&none, &own, &target, &mut ()).unwrap_err();
         assert!(error.to_string().contains("no.png"), "{error}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -235,9 +235,13 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         return Err(Error::new(
             ErrorKind::Param,
             format!(
-                "db {name} takes {}, and here are {} words",
+                "db {name} takes {}, and got {}",
                 action.words,
-                words.len()
+                match words.len() {
+                    0 => "nothing".to_owned(),
+                    1 => "one word".to_owned(),
+                    n => format!("{n} words"),
+                }
             ),
         )
         .help(format!("write: db {name} {}", action.words)));
