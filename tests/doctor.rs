@@ -262,7 +262,10 @@ fn a_rate_that_is_far_too_high() {
     ill(&output, "D041", &["base_lr 1e+13"]);
     // Not somewhat lower: a rate at which this net learns.
     let text = out(&output);
-    let rate = text.split("set base_lr: ").nth(1).and_then(|t| t.split_whitespace().next());
+    let rate = text
+        .split("set base_lr: ")
+        .nth(1)
+        .and_then(|t| t.split_whitespace().next());
     let rate: f64 = rate.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
     assert!((0.001..10.0).contains(&rate), "{text}");
 }

@@ -19,7 +19,7 @@ pub use rules::{RULES, Rule, rule};
 pub use table::Table;
 
 use crate::{
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Place, Result},
     events::{Event, Observer, Silent},
     graph,
     load::{self, LoadOptions},
@@ -77,7 +77,7 @@ impl Options {
 pub fn examine(options: &Options, observer: &mut dyn Observer) -> Result<Diagnosis> {
     let mut diagnosis = Diagnosis::new(options);
     if let Some(out) = &options.out {
-        std::fs::create_dir_all(out).map_err(|e| crate::Error::io("create", out, &e))?;
+        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, &e))?;
     }
     let param = load::solver(&options.solver, options.load, &mut Silent)?;
     let nets = SolverOptions {
@@ -120,7 +120,7 @@ pub fn examine(options: &Options, observer: &mut dyn Observer) -> Result<Diagnos
         Err(error) => diagnosis.take_failure(&error),
         Ok(solver) => {
             let place = |index: usize| match train.place(index, None) {
-                Some(crate::Place::Text {
+                Some(Place::Text {
                     file, line, column, ..
                 }) => format!("{file}:{line}:{column}"),
                 _ => String::new(),

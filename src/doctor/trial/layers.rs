@@ -137,7 +137,9 @@ fn vanish(
             continue;
         }
         names.push(node.name.to_string());
-        let learned = run.ends().is_some_and(|(first, last)| last < LEARNED * first);
+        let learned = run
+            .ends()
+            .is_some_and(|(first, last)| last < LEARNED * first);
         if learned && made_last >= VANISH * read_last {
             continue;
         }
@@ -388,14 +390,13 @@ fn updates(
         );
     }
     // Who has learned already has little left to learn.
-    let learned = run.ends().is_none_or(|(first, last)| last < LEARNED * first);
+    let learned = run
+        .ends()
+        .is_none_or(|(first, last)| last < LEARNED * first);
     if case.trained() || learned {
         return;
     }
-    let small: Vec<_> = of
-        .iter()
-        .filter(|(_, ratio, _)| *ratio < SMALL)
-        .collect();
+    let small: Vec<_> = of.iter().filter(|(_, ratio, _)| *ratio < SMALL).collect();
     if let Some(least) = small.iter().map(|(_, ratio, _)| *ratio).reduce(f64::min) {
         let all = small.len() == of.len();
         found.findings.push(
