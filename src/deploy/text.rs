@@ -87,7 +87,7 @@ fn own_text(source: &str, fields: &[Field], field: &Field, block: &Block) -> Opt
     let between = source.get(before..field.name_span.start)?;
     // The rest of the line before belongs to what ends there.
     let own = match before {
-        0 => "",
+        0 => between,
         _ => between.split_once('\n').map_or("", |(_, rest)| rest),
     };
     let mut out = comments(own);

@@ -410,9 +410,20 @@ pub struct Apart {
 }
 
 impl Difference {
+    /// Whether both files have it, in one shape. Axes of extent 1 do not count: old files have four axes throughout.
+    pub fn same_shape(&self) -> bool {
+        let squeezed = |shape: &Shape| -> Vec<usize> {
+            shape.dims().iter().copied().filter(|&d| d != 1).collect()
+        };
+        match &self.shapes {
+            [Some(a), Some(b)] => squeezed(a) == squeezed(b),
+            _ => false,
+        }
+    }
+
     /// Whether it is none.
     pub fn is_none(&self) -> bool {
-        self.shapes[0] == self.shapes[1] && self.apart.is_some_and(|a| a.count == 0)
+        self.same_shape() && self.apart.is_some_and(|a| a.count == 0)
     }
 }
 

@@ -99,7 +99,10 @@ fn compute(op: &Op<'_>, inputs: &[&Stored]) -> Option<Stored> {
         "Ceil" => same(Numbers::Floats(first.floats().iter().map(|x| x.ceil()).collect())),
         "Sqrt" => same(Numbers::Floats(first.floats().iter().map(|x| x.sqrt()).collect())),
         "Neg" => match &first.data {
-            Numbers::Ints(data) => same(Numbers::Ints(data.iter().map(|x| -x).collect())),
+            Numbers::Ints(data) => {
+                let all: Option<Vec<i64>> = data.iter().map(|x| x.checked_neg()).collect();
+                same(Numbers::Ints(all?))
+            }
             Numbers::Floats(data) => same(Numbers::Floats(data.iter().map(|x| -x).collect())),
         },
         // Extents of 1 more or fewer, or others for as many values.

@@ -31,7 +31,8 @@ pub(super) fn pads(
         same @ ("SAME_UPPER" | "SAME_LOWER") => Ok((0..n)
             .map(|i| {
                 let output = input[i].div_ceil(stride[i]);
-                let reach = (output - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1;
+                let taps = dilation[i] * kernel[i].saturating_sub(1);
+                let reach = output.saturating_sub(1) * stride[i] + taps + 1;
                 let all = reach.saturating_sub(input[i]);
                 let (less, more) = (all / 2, all - all / 2);
                 if same == "SAME_UPPER" {
@@ -86,7 +87,7 @@ pub(super) fn conv(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     let shape = reader.shape(&x);
     let (mut w, bias) = weights(op, reader)?;
     let axes = shape.axes().saturating_sub(2);
-    if axes == 0 || w.shape.axes() != axes + 2 {
+    if axes == 0 || w.shape.axes() != axes + 2 || w.shape.count() == 0 {
         return Err(op.refuse(&format!(
             "its input has shape {shape}, its weights {}",
             w.shape

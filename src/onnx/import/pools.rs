@@ -121,7 +121,7 @@ impl Windows {
             let end = start + self.kernel[i];
             let caffe = end.min(n + 2 * before).saturating_sub(start);
             let own = match padding {
-                true if ceil => end.min(n + before + behind) - start,
+                true if ceil => end.min(n + before + behind).saturating_sub(start),
                 true => self.kernel[i],
                 false => end.min(n + before).saturating_sub(start.max(before)),
             };

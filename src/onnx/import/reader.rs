@@ -79,7 +79,11 @@ impl<'m> Reader<'m> {
 
     /// Makes the inputs, in the shapes that the model gives them or, where `told` has one, in that.
     pub(super) fn inputs(&mut self, told: &[(String, Shape)]) -> Result<()> {
-        for (name, _) in told {
+        for (name, shape) in told {
+            if shape.count() == 0 {
+                let why = format!("'{name}' would hold no values");
+                return Err(Error::param("--shape", why));
+            }
             if !self.graph.input.iter().any(|i| i.name() == name) {
                 let names: Vec<&str> = self.graph.input.iter().map(ValueInfoProto::name).collect();
                 return Err(Error::new(
