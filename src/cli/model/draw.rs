@@ -50,13 +50,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     ];
     let direction = args.word("rankdir", &words)?.unwrap_or_default();
     let phase = nets::phase(args)?.unwrap_or(Phase::Test);
-    let path = match (
-        args.path("output"),
-        args.path("net").or_else(|| args.path("model")),
-    ) {
-        (Some(path), _) => path,
-        (None, Some(net)) => net.with_extension("svg"),
-        (None, None) => args.need("model", "a net's definition", example)?,
+    let path = match (args.path("model"), args.path("net"), args.path("output")) {
+        (Some(_), Some(path), None) | (_, _, Some(path)) => path,
+        (Some(net), None, None) | (None, Some(net), None) => net.with_extension("svg"),
+        (None, None, None) => args.need("model", "a net's definition", example)?,
     };
     let (net, _) = super::stand_in(args, phase, example, ui)?;
     let drawing = Drawing::new(net.graph(), direction);

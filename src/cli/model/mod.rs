@@ -26,9 +26,10 @@ pub(super) mod weights;
 
 /// The net of `--model`, or of a word of the name `net` where a command takes one, with its text.
 fn read(args: &Args, example: &str, ui: &mut Ui) -> Result<load::NetFile> {
-    let path: PathBuf = match args.path("net") {
-        Some(path) => path,
-        None => args.need("model", "a net's definition", example)?,
+    // With --model a word is something else.
+    let path: PathBuf = match (args.path("model"), args.path("net")) {
+        (None, Some(path)) => path,
+        _ => args.need("model", "a net's definition", example)?,
     };
     load::net(&path, nets::options(args)?, ui)
 }
