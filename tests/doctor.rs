@@ -346,7 +346,7 @@ fn scores_alike_by_the_last_relu() {
         &["class 0 makes up 98.4 % of the pixels in 'maps'"],
     );
     assert!(
-        out(&output).contains("delete the layer 'relu2'"),
+        out(&output).contains("remove the layer: SoftmaxWithLoss needs"),
         "{}",
         out(&output)
     );

@@ -99,7 +99,7 @@ fn a_run_that_fails_says_so_in_its_record() {
     segments::write(dir.path(), "max_iter: 9 test_interval: 9");
     let solver = dir.path().join("solver.prototxt");
     let text = fs::read_to_string(&solver).unwrap();
-    fs::write(&solver, text.replace("base_lr: 0.01", "base_lr: 1e30")).unwrap();
+    fs::write(&solver, text.replace("base_lr: 0.01", "base_lr: 3e38")).unwrap();
     let output = call(dir.path(), "train --solver=solver.prototxt --run=run");
     assert_eq!(output.status.code(), Some(1), "{}", err(&output));
     let all = lines(&dir.path().join("run/run.jsonl"));

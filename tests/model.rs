@@ -472,10 +472,15 @@ fn models_of_and_for_other_runtimes() {
     }
     fs::write(
         dir.path().join("l.prototxt"),
-        LENET.replace(
-            "Softmax\" bottom: \"ip2\"",
-            "Accuracy\" bottom: \"ip2\" bottom: \"ip2\"",
-        ),
+        LENET
+            .replace(
+                "layer { name: \"conv1\"",
+                "layer { name: \"label\" type: \"Input\" top: \"label\" input_param { shape { dim: 64 } } }\nlayer { name: \"conv1\"",
+            )
+            .replace(
+                "Softmax\" bottom: \"ip2\"",
+                "Accuracy\" bottom: \"ip2\" bottom: \"label\"",
+            ),
     )
     .unwrap();
     fails(

@@ -65,7 +65,9 @@ fn the_words_of_cpp_classification() {
         tiny.view(),
     )
     .unwrap();
-    fs::write(dir.path().join("none.caffemodel"), "").unwrap();
+    // A model x of one layer a, which has no weights, as this net has none.
+    let model = [0x0a, 1, b'x', 0xa2, 6, 3, 0x0a, 1, b'a'];
+    fs::write(dir.path().join("none.caffemodel"), model).unwrap();
     let line = "classify net.prototxt none.caffemodel mean.binaryproto labels.txt in/red.png";
     let output = call(dir.path(), line);
     works(&output);

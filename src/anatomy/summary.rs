@@ -21,7 +21,7 @@ pub struct Row {
     pub tops: Vec<(String, Shape)>,
     /// Values of parameters that no layer before has.
     pub params: usize,
-    /// Multiply-adds of one forward pass.
+    /// Multiply-adds of one forward pass: products with parameters. What else a layer computes is not counted, as usual.
     pub multiply_adds: u64,
     /// Bytes of its tops that are not another blob's.
     pub bytes: u64,
@@ -78,7 +78,7 @@ pub fn summary(net: &Net, params: &Params) -> Summary {
                 .map(|v| (v.name.to_string(), v.shape.clone()))
                 .collect(),
             params: own,
-            multiply_adds: flops / 2,
+            multiply_adds: if node.params.is_empty() { 0 } else { flops / 2 },
             bytes: tops
                 .filter(|v| v.version == 0)
                 .map(|v| 4 * v.shape.count() as u64)

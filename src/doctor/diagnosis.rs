@@ -128,10 +128,7 @@ impl Diagnosis {
                 String::new()
             };
             let todo = format!("{place}{}", finding.help);
-            // What is to be done in one place is one thing to do, in whatever words.
-            let known = self.todo.iter().any(|known| {
-                known.ends_with(&finding.help) || (!place.is_empty() && known.starts_with(&place))
-            });
+            let known = self.todo.iter().any(|known| known.ends_with(&finding.help));
             if !finding.help.is_empty() && !known {
                 self.todo.push(todo);
             }
