@@ -149,12 +149,12 @@ fn next(graph: &Graph, node: &Node, reach: Reach) -> Reach {
         "InnerProduct" | "SPP" | "MVN" | "Reduction" | "LSTM" | "RNN" | "DetectionOutput"
         | "Proposal" | "ROIPooling" | "ROIAlign" | "PSROIPooling" => Reach::ALL,
         "Normalize"
-            if !node
+            if node
                 .def
                 .param
                 .norm_param
                 .as_ref()
-                .is_none_or(|p| !p.across_spatial()) =>
+                .is_none_or(|p| p.across_spatial()) =>
         {
             Reach::ALL
         }

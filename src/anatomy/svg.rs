@@ -20,7 +20,7 @@ const TEXT: f64 = 30.0;
 /// The drawing as SVG.
 pub fn svg(drawing: &Drawing) -> String {
     let right = drawing.direction == Direction::Right;
-    let mut sizes: Vec<(f64, f64)> = drawing.figures.iter().map(|f| extent(f)).collect();
+    let mut sizes: Vec<(f64, f64)> = drawing.figures.iter().map(extent).collect();
     let mut ties: Vec<(usize, usize)> = drawing.arrows.iter().map(|a| (a.from, a.to)).collect();
     // Outputs are small boxes without a border.
     for (from, blob, _) in &drawing.outputs {

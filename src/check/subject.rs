@@ -63,8 +63,11 @@ pub(crate) struct Subject<'a> {
     /// What could not be loaded, with where it is named.
     pub(crate) unreadable: Vec<(Error, Option<Place>)>,
     pub(crate) probe: OnceCell<Option<Rc<Probe>>>,
-    seen: RefCell<HashMap<(usize, usize, usize), Option<Rc<Seen>>>>,
+    seen: RefCell<Looked>,
 }
+
+/// What was seen of the labels of a view's source, by net, layer and top.
+type Looked = HashMap<(usize, usize, usize), Option<Rc<Seen>>>;
 
 impl<'a> Subject<'a> {
     pub(crate) fn new(options: &'a Options, root: PathBuf, solver: Option<&'a SolverFile>) -> Self {

@@ -145,7 +145,9 @@ fn from_file(path: &Path) -> Result<Vec<f32>> {
 
 fn fields(path: &Path, text: String) -> Result<Vec<f32>> {
     let source = text::Source::new(&path.display().to_string(), text);
-    if let Ok(loss) = text::parse::<LossParameter>("LossParameter", &source) {
+    if let Ok(loss) = text::parse::<LossParameter>("LossParameter", &source)
+        && !loss.message.class_weighting.is_empty()
+    {
         return Ok(loss.message.class_weighting);
     }
     let layer = text::parse::<LayerParameter>("LayerParameter", &source)?.message;

@@ -279,7 +279,7 @@ mod tests {
 
     fn database(dir: &Path, name: &str, records: &[(&str, &[u8], i32)]) -> Database {
         let path = dir.join(name);
-        let kind = if name.len() % 2 == 0 {
+        let kind = if name.len().is_multiple_of(2) {
             Db::Lmdb
         } else {
             Db::Leveldb

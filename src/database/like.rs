@@ -267,7 +267,7 @@ fn step(node: &Node, from: [usize; 2], to: [usize; 2]) -> Option<[(f64, f64); 2]
             windows(Slide::of_convolution(param.convolution_param.as_ref()?))
         }
         "Pooling" => {
-            let pooling = param.pooling_param.clone().unwrap_or_default();
+            let pooling = param.pooling_param.unwrap_or_default();
             if pooling.global_pooling() {
                 return None;
             }

@@ -213,7 +213,11 @@ mod tests {
             encoded: Some(true),
             ..Datum::default()
         };
-        let mean = super::mean(&mut database(dir.path(), &[encoded.clone()]), &mut ()).unwrap();
+        let mean = super::mean(
+            &mut database(dir.path(), std::slice::from_ref(&encoded)),
+            &mut (),
+        )
+        .unwrap();
         assert!(mean.encoded);
         let bytes = encoded.encode_to_vec();
         let sample = Stored::read(&bytes)

@@ -104,7 +104,7 @@ fn boxes(
     layer: &LayerParameter,
     names: &mut HashSet<String>,
 ) -> (Vec<LayerParameter>, Vec<String>) {
-    let loss = layer.multibox_loss_param.clone().unwrap_or_default();
+    let loss = layer.multibox_loss_param.unwrap_or_default();
     let [location, confidence, priors, ..] = &layer.bottom[..] else {
         return (Vec::new(), layer.bottom.clone());
     };

@@ -17,7 +17,7 @@ pub use text::render;
 use crate::{
     error::{Error, ErrorKind, Result},
     graph,
-    layer::Role,
+    layer::{LayerType, Role},
     layers,
     schema::{BlobShape, InputParameter, LayerParameter, NetParameter, NetState, Phase},
     tensor::Shape,
@@ -161,6 +161,11 @@ pub fn deploy(net: &NetParameter, options: &Options) -> Result<Deployed> {
     })
 }
 
+/// Whether layers of this type bring what the net is fed: read, given, or drawn.
+fn gives_data(kind: &LayerType) -> bool {
+    matches!(kind.role, Role::Data | Role::Input) || kind.name == "DummyData"
+}
+
 /// A net whose only data layer is for TRAIN gets its inputs from that.
 fn borrow_data(net: &NetParameter, kept: &mut NetParameter, origins: &mut Vec<usize>) {
     let mut made: HashSet<&str> = HashSet::new();
@@ -172,7 +177,7 @@ fn borrow_data(net: &NetParameter, kept: &mut NetParameter, origins: &mut Vec<us
     let missing: Vec<String> = missing.into_iter().cloned().collect();
     let mut taken = Vec::new();
     for (i, layer) in net.layer.iter().enumerate() {
-        let is_data = layers::of(layer).is_ok_and(|k| k.role == Role::Data);
+        let is_data = layers::of(layer).is_ok_and(gives_data);
         let gives = layer.top.iter().any(|t| missing.contains(t));
         if is_data && gives && !origins.contains(&i) {
             taken.push((i, layer.clone()));
@@ -208,7 +213,7 @@ fn fates(all: &[LayerParameter], options: &Options, notes: &mut Vec<String>) -> 
             later.into_iter().any(|b| layer.top.contains(b))
         };
         let fate = match kind.role {
-            Role::Data | Role::Input => {
+            _ if gives_data(kind) => {
                 given.extend(layer.top.iter().map(String::as_str));
                 Fate::Input
             }

@@ -54,7 +54,7 @@ impl Finding {
     }
 
     /// As bad as this.
-    pub(super) fn as_bad_as(mut self, severity: Severity) -> Self {
+    pub(super) fn with_severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }

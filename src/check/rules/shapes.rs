@@ -280,12 +280,7 @@ fn label_range(subject: &Subject<'_>) -> Vec<Finding> {
             None => view.place(head.node, None),
         };
         let lowest = seen.values.keys().next().copied().unwrap_or(0);
-        let highest = seen
-            .values
-            .keys()
-            .filter(|v| !ignored(v))
-            .next_back()
-            .copied();
+        let highest = seen.values.keys().rfind(|v| !ignored(v)).copied();
         let (highest, largest) = (highest.unwrap_or(0), head.classes as i64 - 1);
         let kind = view.nodes[head.node].layer.r#type();
         let ignore = match kind {
@@ -350,7 +345,7 @@ fn classes_unseen(subject: &Subject<'_>) -> Vec<Finding> {
             continue;
         };
         let ignored = |v: &i64| head.ignore.map(i64::from) == Some(*v);
-        let highest = seen.values.keys().filter(|v| !ignored(v)).next_back();
+        let highest = seen.values.keys().rfind(|v| !ignored(v));
         let Some(&highest) = highest.filter(|_| seen.complete && seen.broken.is_none()) else {
             continue;
         };

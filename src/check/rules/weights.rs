@@ -349,7 +349,7 @@ fn alike(subject: &Subject<'_>) -> Vec<Finding> {
                 "constant"
                     if weights.outputs > 1
                         && filler.value() != 0.0
-                        && !(weights.group == weights.outputs) =>
+                        && weights.group != weights.outputs =>
                 {
                     (
                         format!("weights of {}", general(filler.value().into(), 4)),

@@ -54,7 +54,10 @@ pub(in crate::cli) const COMMAND: Command = Command {
     run,
 };
 
-const ACTIONS: &[(&str, fn(&Call<'_>, &mut Ui) -> Result<Status>)] = &[
+/// What an action does.
+type Act = fn(&Call<'_>, &mut Ui) -> Result<Status>;
+
+const ACTIONS: &[(&str, Act)] = &[
     ("list", list),
     ("shapes", shapes),
     ("norms", norms),

@@ -106,7 +106,7 @@ fn of_file(
     let wrong = |text: String| {
         let finding = Finding::new("D016", text)
             .at(file)
-            .as_bad_as(Severity::Error);
+            .with_severity(Severity::Error);
         Box::new(finding.help(format!(
             "make it again: compute_image_mean {} {file}",
             survey.source
@@ -201,7 +201,7 @@ fn blank(survey: &Survey) -> Option<Finding> {
             ),
         )
         .at(&survey.source)
-        .as_bad_as(severity)
+        .with_severity(severity)
         .help("look at these records, and write the database without them"),
     )
 }

@@ -67,7 +67,7 @@ pub(super) fn judge(root: &Path, (images, labels): (&Feed, &Feed)) -> Result<Opt
     Ok(Some(
         Finding::new("D013", message)
             .at(name_b)
-            .as_bad_as(severity)
+            .with_severity(severity)
             .help(format!(
                 "write '{name_a}' and '{name_b}' again from one list, with the same keys of fixed width"
             )),

@@ -22,7 +22,7 @@ pub(super) fn judge(train: &Survey, test: &Survey) -> Option<Finding> {
                     train.source
                 ),
             )
-            .as_bad_as(Severity::Note)
+            .with_severity(Severity::Note)
             .at(&test.source)
             .help("keep a part of the pictures for the test alone"),
         );

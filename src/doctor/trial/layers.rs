@@ -408,7 +408,7 @@ fn updates(
                     short(least.max(1e-12))
                 ),
             )
-            .as_bad_as(if all { Severity::Warning } else { Severity::Note })
+            .with_severity(if all { Severity::Warning } else { Severity::Note })
             .help(if all {
                 format!("raise base_lr ({rate})")
             } else {

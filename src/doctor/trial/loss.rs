@@ -47,8 +47,7 @@ pub(super) fn judge(case: &Case<'_>, solver: &Solver, run: &Run, found: &mut Fou
     let count = run.losses.len();
     let softmax = softmax(solver.net.graph());
     if let Some((node, _)) = softmax
-        && last >= CAPPED * CAP
-        && last < CAP * 1.001
+        && (CAPPED * CAP..CAP * 1.001).contains(&last)
     {
         found.findings.push(
             Finding::new(
@@ -126,7 +125,7 @@ fn still(
     );
     found.findings.push(
         finding
-            .as_bad_as(if same { Severity::Warning } else { Severity::Note })
+            .with_severity(if same { Severity::Warning } else { Severity::Note })
             .help("see what is said of vanishing activations and of the rate; if nothing is, look whether labels belong to their pictures"),
     );
 }

@@ -213,7 +213,7 @@ fn judge(case: &Case<'_>, base: f64, verdict: Verdict, found: &mut Found) {
                     short(best)
                 ),
             )
-            .as_bad_as(severity)
+            .with_severity(severity)
             .help(format!("try base_lr: {}", round(suggestion))),
         );
     }

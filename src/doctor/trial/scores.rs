@@ -277,7 +277,7 @@ fn alike(case: &Case<'_>, head: &Head, graph: &Graph, params: &Params, found: &m
                     short(least.fold(1.0, f64::min))
                 ),
             )
-            .as_bad_as(Severity::Warning)
+            .with_severity(Severity::Warning)
             .help("look at the class balance and at recall of each class; train longer or weight the classes (--class-weights median-frequency)"),
         );
     }
@@ -348,7 +348,7 @@ fn constant(case: &Case<'_>, head: &Head, run: Option<&Run>, shut: bool, found: 
     if let Some(balance) = case.balances.iter().find(|b| b.commonest.1 >= 0.7) {
         found.findings.push(
             Finding::new("D012", balance.words())
-                .as_bad_as(Severity::Warning)
+                .with_severity(Severity::Warning)
                 .at(&balance.source)
                 .help("let rare classes count more: train with --class-weights median-frequency"),
         );

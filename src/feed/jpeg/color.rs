@@ -76,7 +76,7 @@ enum Grow {
 
 impl Grow {
     fn of(c: &Component, most_h: usize, most_v: usize) -> Option<Self> {
-        if most_h % c.h != 0 || most_v % c.v != 0 {
+        if !most_h.is_multiple_of(c.h) || !most_v.is_multiple_of(c.v) {
             return None;
         }
         // The triangle needs a sample between two edges.
@@ -110,7 +110,7 @@ impl Grow {
             Self::No => to.extend_from_slice(row(y)),
             Self::Wide => wide(row(y), to),
             Self::High => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 let pairs = row(near).iter().zip(row(far));
                 to.extend(pairs.map(|(&a, &b)| quarter(3 * u16::from(a) + u16::from(b) + bias)));
             }

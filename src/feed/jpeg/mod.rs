@@ -361,12 +361,13 @@ mod tests {
             let channels = want.shape.dims().get(2).copied().unwrap_or(1);
             let got = image.pixels.chunks_exact(image.channels).flat_map(|p| {
                 let gray = [p[0]; 3];
-                let [b, g, r] = if p.len() == 3 {
-                    [p[2], p[1], p[0]]
+                // The record has red, green, blue together.
+                let rgb = if p.len() == 3 {
+                    [p[0], p[1], p[2]]
                 } else {
                     gray
                 };
-                [b, g, r].into_iter().take(channels)
+                rgb.into_iter().take(channels)
             });
             let apart = got.zip(&want.data).map(|(a, &b)| (f32::from(a) - b).abs());
             let most = apart.fold(0.0, f32::max);

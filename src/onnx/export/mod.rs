@@ -128,6 +128,10 @@ pub const REFUSED: &[(&str, &str)] = &[
         "ONNX has the suppression of overlapping boxes, but nothing that makes its rows of detections",
     ),
     (
+        "DummyData",
+        "its numbers are filled in, not fed; 'cortado deploy' makes an input of it",
+    ),
+    (
         "Filter",
         "how many items it lets through depends on the data, and the shapes here are fixed",
     ),

@@ -113,7 +113,7 @@ impl<'m> Reader<'m> {
                 ..layer("Input")
             };
             let name = name.to_owned();
-            self.add(&name, param, &[], &[name.clone()], Vec::new())?;
+            self.add(&name, param, &[], std::slice::from_ref(&name), Vec::new())?;
         }
         Ok(())
     }
