@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import type { Head } from "../lines";
 import type { Run } from "../run";
 import { classesAt, follow, rowShares } from "../state";
-import { className, count, number, percent, plural } from "../format";
+import { className, count, nearly, number, percent, plural } from "../format";
 import { Choice, IterationSlider, Letter, Nothing, Select, Switch } from "../parts/controls";
 import { Confusion } from "./confusion";
 import { after } from "./specs";
@@ -181,12 +181,12 @@ export function warnings(head: Head): string[] {
     const strongest = alike.reduce((a, b) => ((a.correlation ?? 0) >= (b.correlation ?? 0) ? a : b));
     const members = [...new Set(alike.flatMap((p) => [p.a, p.b]))].sort((a, b) => a - b);
     const equal = Math.max(...alike.map((p) => p.equal ?? 0));
-    const how = equal > 0.5 ? `they are equal in up to ${percent(equal, 0)} of places` : `they correlate up to ${number(strongest.correlation)}`;
+    const how = equal > 0.5 ? `they are equal in ${nearly(equal)} of places` : `they correlate up to ${number(strongest.correlation)}`;
     // Names say more than numbers, where the channels are classes that have some.
     const which = head.names?.length ? ` (${list(members.map(name))})` : "";
     out.push(`Channels ${list(members.map(String))}${which} of ${head.scores} are alike: ${how}, so they tell nothing apart.`);
   }
-  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${percent(z, z > 0.99 && z < 1 ? 1 : 0)}`] : []));
+  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${nearly(z)}`] : []));
   if (cut.length > 0) {
     out.push(`Scores that are exactly 0: ${list(cut)}. A ReLU after the last weights does that: it cuts every negative score and its gradient.`);
   }

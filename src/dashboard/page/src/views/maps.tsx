@@ -46,7 +46,7 @@ export function Maps(): JSX.Element {
           onChange={(at) => (mapsAt.value = at)}
           playable={{ on: playing.value, set: (on) => (playing.value = on) }}
         />
-        <Scale />
+        <Scale runs={runs} blob={chosen} />
       </div>
       <div class="columns wide">
         {runs.map((run) => (
@@ -57,11 +57,16 @@ export function Maps(): JSX.Element {
   );
 }
 
-/** What the colours of heat maps mean. */
-export function Scale(): JSX.Element {
+/** What the colours of heat maps mean: in figures where all maps of a blob have one scale. */
+export function Scale({ runs, blob }: { runs: Run[]; blob: string }): JSX.Element {
+  const ranges = new Set<string>();
+  for (const run of runs) {
+    for (const p of run.pictures) if (p.role === "map" && (p.blob ?? "") === blob && typeof p.low === "number") ranges.add(`${number(p.low)} ${number(p.high)}`);
+  }
+  const [low, high] = ranges.size === 1 ? [...ranges][0]!.split(" ") : ["low", "high"];
   return (
     <p class="scale">
-      low <span aria-hidden="true" /> high; each map on its own scale
+      {low} <span aria-hidden="true" /> {high}
     </p>
   );
 }
@@ -89,7 +94,16 @@ function columnsOf(run: Run, blob: string): PictureLine[] {
   return [...found.values()].sort((a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || (a.channel ?? -1) - (b.channel ?? -1));
 }
 
-const heading = (p: PictureLine) => (p.role === "map" ? p.caption || `channel ${p.channel ?? 0}` : p.role);
+/** What a picture shows: the class of its channel where its name is known, else as the writer called it. */
+function heading(run: Run | undefined, p: PictureLine): string {
+  if (p.role !== "map") return p.role;
+  if (run && typeof p.channel === "number") {
+    for (const head of run.heads().values()) {
+      if (head.scores === p.blob && head.names?.[p.channel]) return head.names[p.channel]!;
+    }
+  }
+  return p.caption || `channel ${p.channel ?? 0}`;
+}
 
 export function MapGrid({ run, blob, samples, at }: { run: Run; blob: string; samples: number[]; at: number | null }): JSX.Element {
   const columns = columnsOf(run, blob);
@@ -111,7 +125,7 @@ export function MapGrid({ run, blob, samples, at }: { run: Run; blob: string; sa
                 </th>
                 {columns.map((c) => (
                   <th scope="col" key={slot(c)}>
-                    {heading(c)}
+                    {heading(run, c)}
                   </th>
                 ))}
               </tr>
@@ -141,14 +155,14 @@ function Tile({ run, place, iteration }: { run: Run; place: PictureLine; iterati
   if (!p || !src) return <span class="quiet">–</span>;
   return (
     <button type="button" class="tile" onClick={() => (enlarged.value = p)} data-testid="tile">
-      <img src={src} alt={describe(p)} title={describe(p)} decoding="sync" />
+      <img src={src} alt={describe(run, p)} title={describe(run, p)} decoding="sync" />
     </button>
   );
 }
 
-function describe(p: PictureLine): string {
+function describe(run: Run, p: PictureLine): string {
   const range = p.low !== undefined && p.low !== null ? `, ${number(p.low)} to ${number(p.high)}` : "";
-  return `${heading(p)} of sample ${p.key ?? p.sample ?? 0} at iteration ${p.iteration}${range}`;
+  return `${heading(run, p)} of sample ${p.key ?? p.sample ?? 0} at iteration ${p.iteration}${range}`;
 }
 
 /** The enlarged picture, of all runs that have it; arrow keys walk through iterations and samples. */
@@ -172,7 +186,7 @@ export function Enlarged(): JSX.Element | null {
   return (
     <Dialog label="Enlarged picture" class="enlarged" onClose={() => (enlarged.value = null)} onKeyDown={key}>
       <h2>
-        {heading(place)} <small>{place.role === "map" ? place.blob : ""} sample {place.sample ?? 0}</small>
+        {heading(runs[0], place)} <small>{place.role === "map" ? place.blob : ""} sample {place.sample ?? 0}</small>
       </h2>
       <div class="pair">
         {runs.map((run) => {
@@ -180,7 +194,7 @@ export function Enlarged(): JSX.Element | null {
           const src = run.source(p.file, p.png);
           return (
             <figure key={run.id}>
-              {src && <img src={src} alt={`${run.name}: ${describe(p)}`} />}
+              {src && <img src={src} alt={`${run.name}: ${describe(run, p)}`} />}
               <figcaption>
                 <Letter of={run} /> {run.name}, iteration {p.iteration}
                 {p.low !== undefined && p.low !== null && (

@@ -40,7 +40,7 @@ export function Overview(): JSX.Element {
         <>
           <div class="toolbar">
             <h2>What the net sees</h2>
-            <Scale />
+            <Scale runs={runs} blob={blob} />
             <button type="button" onClick={() => goTo("maps")}>
               all samples, over time
             </button>

@@ -34,18 +34,7 @@ export function Worst(): JSX.Element {
                       <p>
                         <code>{s.key}</code>
                       </p>
-                      <p class="verdicts">
-                        {filled(s.truth) && (
-                          <span>
-                            truth <b>{s.truth}</b>
-                          </span>
-                        )}
-                        {filled(s.answer) && (
-                          <span>
-                            answer <b class={s.truth === s.answer ? "" : "alarm"}>{s.answer}</b>
-                          </span>
-                        )}
-                      </p>
+                      <Judged run={run} of={s} />
                       <p class="loss">
                         loss <b>{number(s.loss)}</b>
                         <span class="bar" aria-hidden="true">
@@ -61,6 +50,38 @@ export function Worst(): JSX.Element {
         })}
       </div>
     </>
+  );
+}
+
+/** What it is and what the net says; of a map how much is right, and the commonest mistake. */
+function Judged({ run, of }: { run: Run; of: WorstSample }): JSX.Element {
+  const names = [...run.heads().values()].find((h) => h.names?.length)?.names;
+  const named = (v: string) => (/^\d+$/.test(v) ? (names?.[Number(v)] ?? v) : v);
+  const truth = filled(of.truth) ? String(of.truth) : "";
+  const answer = filled(of.answer) ? String(of.answer) : "";
+  if (truth.includes("%")) {
+    const mistake = /^(\d+) for (\d+) in (.*)$/.exec(answer);
+    const words = mistake ? `${named(mistake[2]!)} taken for ${named(mistake[1]!)} in ${mistake[3]}` : answer;
+    return (
+      <p class="verdicts">
+        <b>{truth}</b>
+        {words && <span>{words}</span>}
+      </p>
+    );
+  }
+  return (
+    <p class="verdicts">
+      {truth && (
+        <span>
+          truth <b>{named(truth)}</b>
+        </span>
+      )}
+      {answer && (
+        <span>
+          answer <b class={truth === answer ? "" : "alarm"}>{named(answer)}</b>
+        </span>
+      )}
+    </p>
   );
 }
 
