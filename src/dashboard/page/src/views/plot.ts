@@ -61,7 +61,8 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
   const text = cssColor("--muted");
   const font = "11px system-ui, sans-serif";
   const colors = Array.from({ length: RUN_COLORS }, (_, i) => cssColor(`--run-${i}`));
-  const value = (v: number) => (spec.share ? percent(v, Math.abs(v * 100 - Math.round(v * 100)) > 1e-9 ? 1 : 0) : number(v));
+  const value = (v: number) =>
+    spec.share ? percent(v, Math.abs(v * 100 - Math.round(v * 100)) > 1e-9 ? 1 : 0) : number(v);
   const axis: uPlot.Axis = {
     stroke: text,
     font,
@@ -90,7 +91,19 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
           },
     },
     axes: [
-      { ...axis, size: 26, gap: 4, values: (_u, ticks) => ticks.map((v) => (look.byTime ? duration(v) : String(v))), space: look.byTime ? 80 : 50, incrs: look.byTime ? undefined : [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6] },
+      {
+        ...axis,
+        size: 26,
+        gap: 4,
+        values: (_u, ticks) => ticks.map((v) => (look.byTime ? duration(v) : String(v))),
+        space: look.byTime ? 80 : 50,
+        incrs: look.byTime
+          ? undefined
+          : [
+              1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6,
+              5e6,
+            ],
+      },
       { ...axis, size: 54, gap: 4, space: 28, values: (_u, ticks) => ticks.map((v) => (v === null ? "" : value(v))) },
     ],
     cursor: {
@@ -179,7 +192,11 @@ function letters(u: uPlot, spec: Spec, colors: string[]): void {
     const high = u.scales.x!.max!;
     while (at >= 0 && (y[at] == null || u.data[0][at]! > high)) at--;
     if (at < 0) return;
-    placed.push({ letter: line.run.letter, color: colors[line.run.id % RUN_COLORS]!, top: u.valToPos(y[at]!, "y", true) });
+    placed.push({
+      letter: line.run.letter,
+      color: colors[line.run.id % RUN_COLORS]!,
+      top: u.valToPos(y[at]!, "y", true),
+    });
   });
   placed.sort((a, b) => a.top - b.top);
   const left = u.bbox.left + u.bbox.width + 9 * ratio;
@@ -250,4 +267,3 @@ export function onKey(u: uPlot, e: KeyboardEvent): boolean {
   }
   return false;
 }
-

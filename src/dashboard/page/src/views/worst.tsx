@@ -14,7 +14,12 @@ export function Worst(): JSX.Element {
   return (
     <>
       <div class="toolbar">
-        <IterationSlider id="worst" iterations={iterations} at={worstAt.value} onChange={(at) => (worstAt.value = at)} />
+        <IterationSlider
+          id="worst"
+          iterations={iterations}
+          at={worstAt.value}
+          onChange={(at) => (worstAt.value = at)}
+        />
       </div>
       <div class="columns">
         {runs.map((run) => {
@@ -89,7 +94,9 @@ const filled = (v: string | number | null | undefined) => v !== null && v !== un
 
 function Face({ run, of, iteration }: { run: Run; of: WorstSample; iteration: number }): JSX.Element {
   // A report has no files: it carries the picture here or as a line of its own.
-  const line = of.png ? undefined : run.pictures.find((p) => p.role === "worst" && p.iteration === iteration && p.key === of.key);
+  const line = of.png
+    ? undefined
+    : run.pictures.find((p) => p.role === "worst" && p.iteration === iteration && p.key === of.key);
   const src = run.source(of.picture ?? line?.file, of.png ?? line?.png);
   if (!src) return <span class="no-picture">no picture</span>;
   return <img src={src} alt={`Sample ${of.key}`} />;
