@@ -31,7 +31,13 @@ const script = await build({
 const style = await build({
   ...common,
   stdin: {
-    contents: ["uplot/dist/uPlot.min.css", "./src/styles/base.css", "./src/styles/layout.css", "./src/styles/views.css", "./src/styles/pictures.css"]
+    contents: [
+      "uplot/dist/uPlot.min.css",
+      "./src/styles/base.css",
+      "./src/styles/layout.css",
+      "./src/styles/views.css",
+      "./src/styles/pictures.css",
+    ]
       .map((file) => `@import "${file}";`)
       .join("\n"),
     resolveDir: here,

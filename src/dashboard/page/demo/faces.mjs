@@ -85,15 +85,17 @@ export function heat(values) {
   }
   const rgb = Buffer.alloc(values.length * 3);
   const stops = [
-    [43, 79, 196],
-    [157, 184, 240],
-    [242, 240, 238],
-    [240, 171, 151],
-    [181, 32, 44],
+    [38, 56, 140],
+    [69, 117, 180],
+    [140, 190, 220],
+    [255, 250, 190],
+    [253, 174, 97],
+    [235, 80, 50],
+    [170, 10, 30],
   ];
   values.forEach((v, i) => {
-    const t = high > low ? ((v - low) / (high - low)) * 4 : 0;
-    const k = Math.min(3, Math.floor(t));
+    const t = high > low ? ((v - low) / (high - low)) * 6 : 0;
+    const k = Math.min(5, Math.floor(t));
     for (let c = 0; c < 3; c++) rgb[i * 3 + c] = stops[k][c] + (stops[k + 1][c] - stops[k][c]) * (t - k);
   });
   return { png: png(SIZE, SIZE, rgb), low, high };

@@ -17,6 +17,12 @@ export function percent(v: number | null | undefined, digits = 1): string {
   return `${(v * 100).toFixed(digits)}\u00a0%`;
 }
 
+/** A share near the whole: no rounding makes it one that it is not. */
+export function nearly(v: number | null | undefined): string {
+  if (typeof v === "number" && v < 1 && v > 0.999) return `over ${percent(0.999)}`;
+  return percent(v, typeof v === "number" && v > 0.99 && v < 1 ? 1 : 0);
+}
+
 export function count(v: number | null | undefined): string {
   if (v === null || v === undefined || !Number.isFinite(v)) return "–";
   return Math.round(v)

@@ -63,7 +63,10 @@ export function health(layer: LayerVitals | undefined): Health {
     const r = ratio(param.update, param.norm);
     if (r !== null && (param.shape?.length ?? 0) > 1) {
       if (r > 0.05) {
-        signs.push({ level: "warning", text: `${param.name}: one update changes it by ${percent(r)}; about 0.1 % is usual` });
+        signs.push({
+          level: "warning",
+          text: `${param.name}: one update changes it by ${percent(r)}; about 0.1 % is usual`,
+        });
       } else if (r > 0 && r < 1e-6) {
         signs.push({ level: "warning", text: `${param.name}: hardly moves (update over weight ${number(r)})` });
       } else if (r === 0 && param.gradient === 0) {

@@ -40,15 +40,15 @@ function Page(): JSX.Element {
     <>
       <Header />
       <main aria-label={TAB_NAMES[name]}>
-       <div id="view" role="tabpanel" aria-labelledby={`tab-${name}`}>
-        {runs.value.length === 0 ? (
-          <Nothing>{trouble.value ? "" : "Waiting for a run …"}</Nothing>
-        ) : shownRuns.value.length === 0 ? (
-          <Nothing>No run is shown: choose one above.</Nothing>
-        ) : (
-          <View />
-        )}
-       </div>
+        <div id="view" role="tabpanel" aria-labelledby={`tab-${name}`}>
+          {runs.value.length === 0 ? (
+            <Nothing>{trouble.value ? "" : "Waiting for a run …"}</Nothing>
+          ) : shownRuns.value.length === 0 ? (
+            <Nothing>No run is shown: choose one above.</Nothing>
+          ) : (
+            <View />
+          )}
+        </div>
       </main>
       <Enlarged />
       <Help />

@@ -27,6 +27,8 @@ export interface Finding extends FindingLine {
   times: number;
 }
 
+const AFTERWARDS = new Set<unknown>(["finding", "verdict", "end"]);
+
 const list = <T>(value: T[] | null | undefined): T[] => (Array.isArray(value) ? value : []);
 
 export class Run {
@@ -130,7 +132,9 @@ export class Run {
     let t = this.elapsed;
     if (typeof raw.t === "number") {
       t = this.offset + raw.t;
-      this.elapsed = Math.max(this.elapsed, t);
+      // What is found out when the training is over is no part of its time.
+      const afterwards = AFTERWARDS.has(raw.kind) && this.steps.length + this.loss.length > 0;
+      if (!afterwards) this.elapsed = Math.max(this.elapsed, t);
     }
     switch (raw.kind) {
       case "run":
@@ -150,12 +154,12 @@ export class Run {
       case "step":
         this.at(raw.iteration);
         this.steps.push(raw.iteration as number, t, raw.loss as number);
-        this.rate.push(raw.iteration as number, t, raw.rate as number);
+        this.pushRate(raw, t);
         break;
       case "train":
         this.at(raw.iteration);
         this.loss.push(raw.iteration as number, t, raw.loss as number);
-        this.rate.push(raw.iteration as number, t, raw.rate as number);
+        this.pushRate(raw, t);
         for (const [name, value] of named(raw.outputs)) get(this.outputs, name).push(raw.iteration as number, t, value);
         break;
       case "test": {
@@ -217,6 +221,11 @@ export class Run {
   private at(iteration: unknown): void {
     if (typeof iteration !== "number") throw new TypeError("no iteration");
     this.iteration = iteration;
+  }
+
+  /** A line without a rate says nothing about it: no gap. */
+  private pushRate(raw: Raw, t: number): void {
+    if (typeof raw.rate === "number") this.rate.push(raw.iteration as number, t, raw.rate);
   }
 
   private takeMetrics(line: MetricsLine, t: number): void {

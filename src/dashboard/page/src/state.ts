@@ -74,6 +74,11 @@ export const rowShares = signal(true);
 
 // ---- what is said when something was done, read out by screen readers
 export const said = signal("");
+effect(() => {
+  if (said.value === "") return;
+  const timer = setTimeout(() => (said.value = ""), 15000);
+  return () => clearTimeout(timer);
+});
 export const helpOpen = signal(false);
 
 // ---- dark and light

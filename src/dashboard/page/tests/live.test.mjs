@@ -44,7 +44,9 @@ test("curves move as lines come, until the run ends", async (t) => {
   await page.waitForSelector("[data-chart=loss] canvas");
   const first = await picture();
   server.push(...rest.slice(0, 100));
-  await page.waitForFunction(() => /iteration 1[3-9]\d of/.test(document.querySelector("[data-testid=iteration]").textContent));
+  await page.waitForFunction(() =>
+    /iteration 1[3-9]\d of/.test(document.querySelector("[data-testid=iteration]").textContent),
+  );
   await page.waitForTimeout(100);
   assert.notEqual(await picture(), first);
   assert.ok((await painted(page, "loss", BLUE)) > 200);
@@ -101,11 +103,16 @@ test("a dropped stream is taken up where it was", async (t) => {
   await page.getByText("connection lost").waitFor();
   server.push(...rest.slice(0, 30));
   server.back();
-  await page.waitForFunction(() => /iteration 14\d of/.test(document.querySelector("[data-testid=iteration]").textContent));
+  await page.waitForFunction(() =>
+    /iteration 14\d of/.test(document.querySelector("[data-testid=iteration]").textContent),
+  );
   assert.equal(await page.getByTestId("run").getAttribute("data-link"), "open");
   assert.ok(server.requests.includes(`GET /api/runs/0/lines?from=${known}`));
   await page.getByTestId("tab-log").click();
-  assert.equal((await page.getByTestId("log-count").innerText()).trim(), `${server.state.lines.filter((l) => l.kind === "log").length} lines`);
+  assert.equal(
+    (await page.getByTestId("log-count").innerText()).trim(),
+    `${server.state.lines.filter((l) => l.kind === "log").length} lines`,
+  );
 });
 
 test("heat maps come from the run's own folder", async (t) => {
@@ -142,16 +149,20 @@ test("records are browsed, found by number and by key, with labels laid over", a
 
 test("many lines do not freeze the page", async (t) => {
   const lines = [{ kind: "run", version: 1, name: "long", max_iter: 1e6 }];
-  for (let i = 0; i < 300000; i++) lines.push({ kind: "step", t: i / 4, iteration: i, loss: Math.exp(-i / 1e5) + 0.1 * Math.sin(i), rate: 0.01 });
+  for (let i = 0; i < 300000; i++)
+    lines.push({ kind: "step", t: i / 4, iteration: i, loss: Math.exp(-i / 1e5) + 0.1 * Math.sin(i), rate: 0.01 });
   const { page, troubles } = await started(t, lines);
   await page.getByText("iteration 299999 of 1000000").waitFor({ timeout: 60000 });
   await page.waitForSelector("[data-chart=loss] canvas");
   await page.getByTestId("smoothing").fill("0.9");
   // A frame that comes soon is a page that answers.
-  const wait = await page.evaluate(() => new Promise((done) => {
-    const begun = performance.now();
-    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begun)));
-  }));
+  const wait = await page.evaluate(
+    () =>
+      new Promise((done) => {
+        const begun = performance.now();
+        requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - begun)));
+      }),
+  );
   assert.ok(wait < 3000, `a frame took ${wait} ms`);
   assert.deepEqual(troubles, []);
 });

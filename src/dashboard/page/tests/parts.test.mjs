@@ -5,7 +5,14 @@ import { test } from "node:test";
 import { build } from "esbuild";
 
 async function load(entry) {
-  const built = await build({ entryPoints: [new URL(`../src/${entry}`, import.meta.url).pathname], bundle: true, write: false, format: "esm", platform: "neutral", mainFields: ["module", "main"] });
+  const built = await build({
+    entryPoints: [new URL(`../src/${entry}`, import.meta.url).pathname],
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+  });
   return import(`data:text/javascript;base64,${Buffer.from(built.outputFiles[0].text).toString("base64")}`);
 }
 
@@ -30,7 +37,10 @@ test("events come out whole, wherever the stream is cut", () => {
 });
 
 test("an average begins at the first value, and gaps stay", () => {
-  assert.deepEqual(smooth([2, 2, NaN, 2], 0.9).map((v) => Number(v.toFixed(6))), [2, 2, NaN, 2]);
+  assert.deepEqual(
+    smooth([2, 2, NaN, 2], 0.9).map((v) => Number(v.toFixed(6))),
+    [2, 2, NaN, 2],
+  );
   assert.deepEqual(smooth([0, 1], 0.5), [0, 2 / 3]);
 });
 
@@ -54,7 +64,15 @@ test("what is drawn keeps peaks and gaps", () => {
 
 test("a run skips what it does not know and cannot read", () => {
   const run = new Run(0, "r");
-  for (const line of [{}, { kind: 7 }, { kind: "new" }, { kind: "step" }, { kind: "net", nodes: 3 }, { kind: "metrics", iteration: 1, net: 0, heads: [null] }]) run.take(line);
+  for (const line of [
+    {},
+    { kind: 7 },
+    { kind: "new" },
+    { kind: "step" },
+    { kind: "net", nodes: 3 },
+    { kind: "metrics", iteration: 1, net: 0, heads: [null] },
+  ])
+    run.take(line);
   run.take({ kind: "step", iteration: 1, t: 1, loss: null, rate: 0.1, novel: true });
   assert.equal(run.received, 7);
   assert.ok(Number.isNaN(run.steps.last()));
@@ -63,7 +81,16 @@ test("a run skips what it does not know and cannot read", () => {
 
 test("a picture is the one that was last taken", () => {
   const run = new Run(0, "r");
-  for (const iteration of [0, 100, 50]) run.take({ kind: "picture", iteration, role: "map", blob: "b", sample: 1, channel: 2, file: `pictures/${iteration} a.png` });
+  for (const iteration of [0, 100, 50])
+    run.take({
+      kind: "picture",
+      iteration,
+      role: "map",
+      blob: "b",
+      sample: 1,
+      channel: 2,
+      file: `pictures/${iteration} a.png`,
+    });
   const at = (i) => run.picture("map|b|1|2", i).iteration;
   assert.deepEqual([at(-1), at(0), at(70), at(1000)], [0, 0, 50, 100]);
   assert.equal(run.source("pictures/1 a.png", null), "files/0/pictures/1%20a.png");
@@ -99,12 +126,34 @@ test("layers that are ill are told", () => {
 
 test("an edge comes from the last who wrote the blob", () => {
   const node = (name, bottoms, top) => ({ name, type: "T", bottoms, tops: [{ name: top, shape: [] }] });
-  const found = links([node("data", [], "d"), node("conv", ["d"], "c"), node("relu", ["c"], "c"), node("loss", ["c"], "l")]);
-  assert.deepEqual(found.map((l) => [l.from, l.to]), [[0, 1], [1, 2], [2, 3]]);
+  const found = links([
+    node("data", [], "d"),
+    node("conv", ["d"], "c"),
+    node("relu", ["c"], "c"),
+    node("loss", ["c"], "l"),
+  ]);
+  assert.deepEqual(
+    found.map((l) => [l.from, l.to]),
+    [
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ],
+  );
 });
 
 test("numbers are short", () => {
-  assert.deepEqual([0, 1, 0.00002, 1.23456, 29, 1234.5, 1e7, NaN, null].map(number), ["0", "1", "2e-5", "1.235", "29", "1235", "1e7", "–", "–"]);
+  assert.deepEqual([0, 1, 0.00002, 1.23456, 29, 1234.5, 1e7, NaN, null].map(number), [
+    "0",
+    "1",
+    "2e-5",
+    "1.235",
+    "29",
+    "1235",
+    "1e7",
+    "–",
+    "–",
+  ]);
   assert.equal(duration(3725), "1 h 02 min");
   assert.equal(compact(1234567), "1.2M");
 });

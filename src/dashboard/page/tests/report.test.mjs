@@ -168,7 +168,9 @@ test("the slider moves the heat maps; a picture opens larger, for both runs", as
 test("playing walks through the iterations", async (t) => {
   const { page } = await visit(t, {}, "#maps");
   await page.getByTestId("maps-play").click();
-  await page.waitForFunction(() => /iteration 50$/.test(document.querySelector("[data-testid=maps-iteration]").textContent));
+  await page.waitForFunction(() =>
+    /iteration 50$/.test(document.querySelector("[data-testid=maps-iteration]").textContent),
+  );
   await page.getByTestId("maps-play").click();
 });
 
@@ -204,7 +206,10 @@ test("the system's colours are followed", async (t) => {
   assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
 });
 
-for (const options of [{ viewport: { width: 1400, height: 900 } }, { viewport: { width: 360, height: 740 }, colorScheme: "dark" }]) {
+for (const options of [
+  { viewport: { width: 1400, height: 900 } },
+  { viewport: { width: 360, height: 740 }, colorScheme: "dark" },
+]) {
   const { width } = options.viewport;
   test(`all has names and contrast, and fits, at ${width} pixels`, async (t) => {
     // axe is put into the page from outside, past its policy.
@@ -215,10 +220,23 @@ for (const options of [{ viewport: { width: 1400, height: 900 } }, { viewport: {
       await page.waitForTimeout(120);
       // The rule about names takes a layer's tooltip for text that is seen.
       const rules = { "label-content-name-mismatch": { enabled: false } };
-      const found = await page.evaluate((rules) => globalThis.axe.run(document, { resultTypes: ["violations"], rules }), rules);
-      const told = found.violations.map((v) => `${tab}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.html.slice(0, 160)} ${n.failureSummary}`).join(" | ")}`);
+      const found = await page.evaluate(
+        (rules) => globalThis.axe.run(document, { resultTypes: ["violations"], rules }),
+        rules,
+      );
+      const told = found.violations.map(
+        (v) =>
+          `${tab}: ${v.id}: ${v.nodes
+            .slice(0, 3)
+            .map((n) => `${n.html.slice(0, 160)} ${n.failureSummary}`)
+            .join(" | ")}`,
+      );
       assert.deepEqual(told, []);
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, `${tab} is wider than the screen`);
+      assert.equal(
+        await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+        0,
+        `${tab} is wider than the screen`,
+      );
     }
-    });
+  });
 }

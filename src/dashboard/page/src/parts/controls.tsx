@@ -2,7 +2,7 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { calm } from "../state";
+import { calm, runs } from "../state";
 
 interface Option<T> {
   value: T;
@@ -36,7 +36,12 @@ export function Choice<T extends string | number>(props: {
   );
 }
 
-export function Switch(props: { id: string; label: string; on: boolean; onChange: (on: boolean) => void }): JSX.Element {
+export function Switch(props: {
+  id: string;
+  label: string;
+  on: boolean;
+  onChange: (on: boolean) => void;
+}): JSX.Element {
   return (
     <label class="switch">
       <input
@@ -91,7 +96,13 @@ export function IterationSlider(props: {
   const { iterations, at, onChange, playable } = props;
   const step = useRef(() => {});
   const last = iterations.length - 1;
-  const index = at === null ? last : Math.max(0, iterations.findLastIndex((i) => i <= at));
+  const index =
+    at === null
+      ? last
+      : Math.max(
+          0,
+          iterations.findLastIndex((i) => i <= at),
+        );
   const set = (i: number) => onChange(i >= last ? null : iterations[i]!);
   step.current = () => {
     if (index >= last) playable?.set(false);
@@ -112,7 +123,13 @@ export function IterationSlider(props: {
   return (
     <div class="iterations">
       {playable && iterations.length > 1 && (
-        <button type="button" class="icon" data-testid={`${props.id}-play`} onClick={play} aria-label={playing ? "Pause" : "Play through the iterations"}>
+        <button
+          type="button"
+          class="icon"
+          data-testid={`${props.id}-play`}
+          onClick={play}
+          aria-label={playing ? "Pause" : "Play through the iterations"}
+        >
           {playing ? "❚❚" : "▶"}
         </button>
       )}
@@ -141,8 +158,9 @@ export function IterationSlider(props: {
   );
 }
 
-/** A run's letter in its colour. */
-export function Letter({ of }: { of: { id: number; letter: string } }): JSX.Element {
+/** A run's letter in its colour; one run alone needs none. */
+export function Letter({ of }: { of: { id: number; letter: string } }): JSX.Element | null {
+  if (runs.value.length < 2) return null;
   return (
     <b class={`letter run-${of.id % 6}`} aria-hidden="true">
       {of.letter}

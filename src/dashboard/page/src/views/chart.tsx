@@ -11,11 +11,15 @@ import type { Look } from "./plot";
 import type { Line, Spec } from "./specs";
 
 export function Chart({ spec, height = 200 }: { spec: Spec; height?: number }): JSX.Element {
-  const ticks = follow().map((r) => r.tick.peek()).join();
+  const ticks = follow()
+    .map((r) => r.tick.peek())
+    .join();
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const look: Look = { log: logScale.value, byTime: byTime.value, smoothing: smoothing.value };
-  const built = spec.lines.map((l) => `${l.run.id}${l.label}${l.kind}${l.series.length <= 30}${l.series === l.run.steps}`).join("|");
+  const built = spec.lines
+    .map((l) => `${l.run.id}${l.label}${l.kind}${l.series.length <= 30}${l.series === l.run.steps}`)
+    .join("|");
   const draw = useRef(() => {});
   draw.current = () => {
     const p = plot.current;

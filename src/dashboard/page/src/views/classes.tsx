@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import type { Head } from "../lines";
 import type { Run } from "../run";
 import { classesAt, follow, rowShares } from "../state";
-import { className, count, number, percent, plural } from "../format";
+import { className, count, nearly, number, percent, plural } from "../format";
 import { Choice, IterationSlider, Letter, Nothing, Select, Switch } from "../parts/controls";
 import { Confusion } from "./confusion";
 import { after } from "./specs";
@@ -21,12 +21,20 @@ export function Classes(): JSX.Element {
     return <Nothing>No scores were held against labels yet: that happens at each test.</Nothing>;
   }
   const of = heads.includes(chosen.value ?? "") ? chosen.value! : (heads[0] ?? "");
-  const iterations = [...new Set(runs.flatMap((r) => r.metrics.filter((m) => headOf(m.heads, of, m.net)).map((m) => m.iteration)))].sort((a, b) => a - b);
+  const iterations = [
+    ...new Set(runs.flatMap((r) => r.metrics.filter((m) => headOf(m.heads, of, m.net)).map((m) => m.iteration))),
+  ].sort((a, b) => a - b);
   return (
     <>
       {heads.length > 0 && (
         <div class="toolbar">
-          <Select id="head" label="Scores" value={of} options={heads.map((h) => ({ value: h, label: after(h) }))} onChange={(v) => (chosen.value = v)} />
+          <Select
+            id="head"
+            label="Scores"
+            value={of}
+            options={heads.map((h) => ({ value: h, label: after(h) }))}
+            onChange={(v) => (chosen.value = v)}
+          />
           <Choice
             name="cells"
             label="What cells show"
@@ -181,14 +189,21 @@ export function warnings(head: Head): string[] {
     const strongest = alike.reduce((a, b) => ((a.correlation ?? 0) >= (b.correlation ?? 0) ? a : b));
     const members = [...new Set(alike.flatMap((p) => [p.a, p.b]))].sort((a, b) => a - b);
     const equal = Math.max(...alike.map((p) => p.equal ?? 0));
-    const how = equal > 0.5 ? `they are equal in up to ${percent(equal, 0)} of places` : `they correlate up to ${number(strongest.correlation)}`;
+    const how =
+      equal > 0.5
+        ? `they are equal in ${nearly(equal)} of places`
+        : `they correlate up to ${number(strongest.correlation)}`;
     // Names say more than numbers, where the channels are classes that have some.
     const which = head.names?.length ? ` (${list(members.map(name))})` : "";
-    out.push(`Channels ${list(members.map(String))}${which} of ${head.scores} are alike: ${how}, so they tell nothing apart.`);
+    out.push(
+      `Channels ${list(members.map(String))}${which} of ${head.scores} are alike: ${how}, so they tell nothing apart.`,
+    );
   }
-  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${percent(z, z > 0.99 && z < 1 ? 1 : 0)}`] : []));
+  const cut = (head.zeros ?? []).flatMap((z, i) => (z !== null && z > 0.5 ? [`${name(i)} ${nearly(z)}`] : []));
   if (cut.length > 0) {
-    out.push(`Scores that are exactly 0: ${list(cut)}. A ReLU after the last weights does that: it cuts every negative score and its gradient.`);
+    out.push(
+      `Scores that are exactly 0: ${list(cut)}. A ReLU after the last weights does that: it cuts every negative score and its gradient.`,
+    );
   }
   return out;
 }
@@ -218,7 +233,8 @@ function PerClass({ head, whose }: { head: Head; whose: string }): JSX.Element {
   const total = pixels?.reduce((a, b) => a + b, 0) ?? 0;
   const zeros = (head.zeros ?? []).some((z) => (z ?? 0) > 0);
   const most = showAll.value ? rows.length : 40;
-  const sorted = rows.length > most ? rows.sort((a, b) => (head.recall?.[a] ?? 2) - (head.recall?.[b] ?? 2)).slice(0, most) : rows;
+  const sorted =
+    rows.length > most ? rows.sort((a, b) => (head.recall?.[a] ?? 2) - (head.recall?.[b] ?? 2)).slice(0, most) : rows;
   return (
     <>
       <div class="scroll" tabIndex={0} role="region" aria-label={`Figures by class, ${whose}`}>
@@ -248,7 +264,12 @@ function PerClass({ head, whose }: { head: Head; whose: string }): JSX.Element {
         </table>
       </div>
       {head.classes > 40 && (
-        <Switch id="all-classes" label={`all ${head.classes} classes (else the 40 found worst)`} on={showAll.value} onChange={(on) => (showAll.value = on)} />
+        <Switch
+          id="all-classes"
+          label={`all ${head.classes} classes (else the 40 found worst)`}
+          on={showAll.value}
+          onChange={(on) => (showAll.value = on)}
+        />
       )}
     </>
   );

@@ -15,7 +15,10 @@ export function Confusion({ head, shares, whose }: { head: Head; shares: boolean
   let classes = matrix.map((_, i) => i);
   if (classes.length > MOST) {
     const mistakes = matrix.map((row, i) => sums[i]! - (row[i] ?? 0));
-    classes = classes.sort((a, b) => mistakes[b]! - mistakes[a]!).slice(0, MOST).sort((a, b) => a - b);
+    classes = classes
+      .sort((a, b) => mistakes[b]! - mistakes[a]!)
+      .slice(0, MOST)
+      .sort((a, b) => a - b);
   }
   const strength = (row: number, v: number) =>
     shares ? (sums[row]! > 0 ? v / sums[row]! : 0) : high > 0 ? Math.log1p(v) / Math.log1p(high) : 0;
@@ -29,7 +32,8 @@ export function Confusion({ head, shares, whose }: { head: Head; shares: boolean
       <div class="scroll" tabIndex={0} role="region" aria-label={`Confusion matrix of ${whose}`}>
         <table class="confusion" data-testid="confusion">
           <caption class="hidden">
-            Confusion matrix of {head.scores}: rows are the truth, columns the answer{shares ? ", cells are shares of their row" : ""}
+            Confusion matrix of {head.scores}: rows are the truth, columns the answer
+            {shares ? ", cells are shares of their row" : ""}
           </caption>
           <thead>
             <tr>

@@ -12,7 +12,9 @@ export function Controls({ run, named }: { run: Run; named: boolean }): JSX.Elem
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const input = useRef<HTMLInputElement>(null);
+  run.tick.value;
   const rate = run.rate.last();
+  const off = busy || run.link.value === "lost";
   const send = async (body: { action: string; value?: number }, done: string) => {
     setBusy(true);
     const problem = await control(run, body);
@@ -28,26 +30,46 @@ export function Controls({ run, named }: { run: Run; named: boolean }): JSX.Elem
       input.current?.focus();
       return;
     }
-    if (await send({ action: "rate", value }, `The rate is to be ${value} from the next iteration on.`)) input.current!.value = "";
+    if (await send({ action: "rate", value }, `The rate is to be ${value} from the next iteration on.`))
+      input.current!.value = "";
   };
   return (
     <div class="controls" role="group" aria-label={`Controls of ${run.name}`} data-testid="controls">
       {named && <b>{run.name}</b>}
-      <button type="button" data-testid="snapshot" disabled={busy} onClick={() => void send({ action: "snapshot" }, "A snapshot is asked for; it is written after this iteration.")}>
+      <button
+        type="button"
+        data-testid="snapshot"
+        disabled={off}
+        onClick={() =>
+          void send({ action: "snapshot" }, "A snapshot is asked for; it is written after this iteration.")
+        }
+      >
         Snapshot
       </button>
       <form onSubmit={(e) => void change(e)}>
         <label>
-          Rate <input ref={input} data-testid="rate" type="text" inputMode="decimal" placeholder={Number.isFinite(rate) ? number(rate) : ""} autocomplete="off" />
+          Rate{" "}
+          <input
+            ref={input}
+            data-testid="rate"
+            type="text"
+            inputMode="decimal"
+            placeholder={Number.isFinite(rate) ? number(rate) : ""}
+            autocomplete="off"
+          />
         </label>
-        <button type="submit" data-testid="rate-apply" disabled={busy}>
+        <button type="submit" data-testid="rate-apply" disabled={off}>
           Apply
         </button>
       </form>
-      <button type="button" class="danger" data-testid="stop" disabled={busy} onClick={() => setAsking(true)}>
+      <button type="button" class="danger" data-testid="stop" disabled={off} onClick={() => setAsking(true)}>
         Stop
       </button>
-      {run.snapshots.length > 0 && <span class="quiet" data-testid="last-snapshot">last snapshot: {run.snapshots[run.snapshots.length - 1]!.file.split("/").pop()}</span>}
+      {run.snapshots.length > 0 && (
+        <span class="quiet" data-testid="last-snapshot">
+          last snapshot: {run.snapshots[run.snapshots.length - 1]!.file.split("/").pop()}
+        </span>
+      )}
       {asking && (
         <Dialog label="Stop the training?" class="confirm" onClose={() => setAsking(false)}>
           <h2>Stop {run.name}?</h2>

@@ -96,13 +96,25 @@ export function Data(): JSX.Element {
           <button type="button" aria-label="First page" disabled={at === 0} onClick={() => (from.value = 0)}>
             «
           </button>
-          <button type="button" aria-label="Previous page" data-testid="data-previous" disabled={at === 0} onClick={() => (from.value = Math.max(0, at - PAGE))}>
+          <button
+            type="button"
+            aria-label="Previous page"
+            data-testid="data-previous"
+            disabled={at === 0}
+            onClick={() => (from.value = Math.max(0, at - PAGE))}
+          >
             ‹
           </button>
           <span data-testid="data-range">
             {count(Math.min(at, db.records))} to {count(Math.min(at + PAGE, db.records) - 1)} of {count(db.records)}
           </span>
-          <button type="button" aria-label="Next page" data-testid="data-next" disabled={at >= last} onClick={() => (from.value = Math.min(last, at + PAGE))}>
+          <button
+            type="button"
+            aria-label="Next page"
+            data-testid="data-next"
+            disabled={at >= last}
+            onClick={() => (from.value = Math.min(last, at + PAGE))}
+          >
             ›
           </button>
           <button type="button" aria-label="Last page" disabled={at >= last} onClick={() => (from.value = last)}>
@@ -110,11 +122,21 @@ export function Data(): JSX.Element {
           </button>
         </nav>
         <Jump db={db} />
-        {paired && <Switch id="overlay" label="labels laid over" on={overlay.value} onChange={(on) => (overlay.value = on)} />}
+        {paired && (
+          <Switch id="overlay" label="labels laid over" on={overlay.value} onChange={(on) => (overlay.value = on)} />
+        )}
         {paired && overlay.value && (
           <label class="field">
             <span>Opacity</span>
-            <input type="range" data-testid="opacity" min={0} max={1} step={0.05} value={opacity.value} onInput={(e) => (opacity.value = Number(e.currentTarget.value))} />
+            <input
+              type="range"
+              data-testid="opacity"
+              min={0}
+              max={1}
+              step={0.05}
+              value={opacity.value}
+              onInput={(e) => (opacity.value = Number(e.currentTarget.value))}
+            />
           </label>
         )}
       </div>
@@ -122,14 +144,19 @@ export function Data(): JSX.Element {
       <ul class="records" data-testid="records">
         {entries.value.map((e) => (
           <li key={e.index} class={marked.value === e.index ? "marked" : ""}>
-            <button type="button" class="tile" onClick={() => (big.value = e)} aria-label={`Record ${e.index}, key ${e.key}`}>
+            <button
+              type="button"
+              class="tile"
+              onClick={() => (big.value = e)}
+              aria-label={`Record ${e.index}, key ${e.key}`}
+            >
               <Picture db={db} entry={e} />
             </button>
             <p>
               <code title={e.key}>{e.key}</code>
             </p>
             <p class="quiet">
-              {e.label !== null && e.label !== undefined && <b>label {e.label}</b>} {e.shape && shape(e.shape)}
+              {e.label !== null && e.label !== undefined && <b>label {e.label}</b>} {e.shape && e.shape.join("×")}
             </p>
           </li>
         ))}
@@ -208,7 +235,8 @@ function Jump({ db }: { db: Database }): JSX.Element {
       }}
     >
       <label>
-        <span>Go to</span> <input name="to" type="text" data-testid="jump" placeholder="number or key" autocomplete="off" />
+        <span>Go to</span>{" "}
+        <input name="to" type="text" data-testid="jump" placeholder="number or key" autocomplete="off" />
       </label>
       <button type="submit">go</button>
     </form>

@@ -29,7 +29,11 @@ export function GraphView({ net, vitals }: { run: Run; net: NetLine; vitals: Map
     if (!box || box.width === 0) return;
     // A deep net is shown from its top rather than too small to read.
     const scale = Math.min(1, box.width / drawn.width, Math.max(0.6, box.height / drawn.height));
-    setView({ scale, x: (box.width - drawn.width * scale) / 2, y: Math.max(0, (box.height - drawn.height * scale) / 2) });
+    setView({
+      scale,
+      x: (box.width - drawn.width * scale) / 2,
+      y: Math.max(0, (box.height - drawn.height * scale) / 2),
+    });
   };
   useEffect(fit, [drawn]);
 
@@ -120,13 +124,27 @@ export function GraphView({ net, vitals }: { run: Run; net: NetLine; vitals: Map
         onPointerCancel={() => (drag.current = null)}
       >
         <defs>
-          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto">
+          <marker
+            id="arrow"
+            viewBox="0 0 8 8"
+            refX="7"
+            refY="4"
+            markerUnits="userSpaceOnUse"
+            markerWidth="9"
+            markerHeight="9"
+            orient="auto"
+          >
             <path d="M0 0L8 4L0 8z" />
           </marker>
         </defs>
         <g transform={`translate(${view.x} ${view.y}) scale(${view.scale})`}>
           {drawn.edges.map((e, i) => (
-            <path key={i} class={`edge ${on.has(e.from) || on.has(e.to) ? "on" : ""}`} d={e.path} marker-end="url(#arrow)">
+            <path
+              key={i}
+              class={`edge ${on.has(e.from) || on.has(e.to) ? "on" : ""}`}
+              d={e.path}
+              marker-end="url(#arrow)"
+            >
               <title>{e.blob}</title>
             </path>
           ))}

@@ -30,7 +30,13 @@ export function Header(): JSX.Element {
         </h1>
         <div class="right">
           <ThemeButton />
-          <button type="button" class="icon" aria-label="Keyboard and help" data-testid="help" onClick={() => (helpOpen.value = true)}>
+          <button
+            type="button"
+            class="icon"
+            aria-label="Keyboard and help"
+            data-testid="help"
+            onClick={() => (helpOpen.value = true)}
+          >
             ?
           </button>
         </div>
@@ -70,21 +76,31 @@ function RunChip({ run, alone }: { run: Run; alone: boolean }): JSX.Element {
   const part = of > 0 ? Math.min(1, run.iteration / of) : state === "ended" ? 1 : 0;
   const lost = link === "lost" && state === "running";
   const how = condition(run);
-  const left = run.left;
+  const left = lost ? null : run.left;
   return (
-    <li class={`run run-${run.id % 6} ${run.shown.value ? "" : "off"}`} data-testid="run" data-state={state} data-link={link}>
+    <li
+      class={`run run-${run.id % 6} ${run.shown.value ? "" : "off"}`}
+      data-testid="run"
+      data-state={state}
+      data-link={link}
+    >
       <div class="run-name">
         {alone ? (
           <strong>{run.name}</strong>
         ) : (
           <label title={`show or hide (Shift+${run.letter})`}>
-            <input type="checkbox" checked={run.shown.value} onChange={(e) => (run.shown.value = e.currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={run.shown.value}
+              onChange={(e) => (run.shown.value = e.currentTarget.checked)}
+            />
             <Letter of={run} />
             <strong>{run.name}</strong>
           </label>
         )}
         <span class={`state ${lost ? "lost" : state}`} data-testid="state">
-          <span aria-hidden="true">{lost ? "◌" : STATES[state].mark}</span> {lost ? "connection lost, trying again" : STATES[state].word}
+          <span aria-hidden="true">{lost ? "◌" : STATES[state].mark}</span>{" "}
+          {lost ? "connection lost, trying again" : STATES[state].word}
         </span>
         {how && (
           <span class={`badge ${how.level}`}>
@@ -134,11 +150,22 @@ function ThemeButton(): JSX.Element {
 function Tabs(): JSX.Element {
   const all = tabs.value;
   const now = tab.value;
-  useEffect(() => document.getElementById(`tab-${now}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }), [now]);
+  useEffect(
+    () => document.getElementById(`tab-${now}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }),
+    [now],
+  );
   const move = (e: KeyboardEvent) => {
     const here = all.indexOf(tab.value);
     const to =
-      e.key === "ArrowRight" ? (here + 1) % all.length : e.key === "ArrowLeft" ? (here + all.length - 1) % all.length : e.key === "Home" ? 0 : e.key === "End" ? all.length - 1 : -1;
+      e.key === "ArrowRight"
+        ? (here + 1) % all.length
+        : e.key === "ArrowLeft"
+          ? (here + all.length - 1) % all.length
+          : e.key === "Home"
+            ? 0
+            : e.key === "End"
+              ? all.length - 1
+              : -1;
     if (to < 0) return;
     e.preventDefault();
     goTo(all[to]!);

@@ -23,8 +23,13 @@ export function Help(): JSX.Element | null {
           ))}
         </tbody>
       </table>
-      <p class="quiet">In curves: drag to zoom in, double click to see all. In the net: drag moves, Ctrl and the wheel zoom.</p>
-      <p class="quiet">{program ? `Written by ${program}.` : ""} This page asks nothing of the network. The licences of what it is built with stand at the top of its source.</p>
+      <p class="quiet">
+        In curves: drag to zoom in, double click to see all. In the net: drag moves, Ctrl and the wheel zoom.
+      </p>
+      <p class="quiet">
+        {program ? `Written by ${program}.` : ""} This page asks nothing of the network. The licences of what it is
+        built with stand at the top of its source.
+      </p>
     </Dialog>
   );
 }

@@ -48,7 +48,8 @@ export function LayerPanel({ run, node, at }: { run: Run; node: Node; at: number
           <>
             <dt>time</dt>
             <dd>
-              {number(vitals.forward_ms)} ms forward{(vitals.backward_ms ?? null) !== null && `, ${number(vitals.backward_ms)} ms backward`}
+              {number(vitals.forward_ms)} ms forward
+              {(vitals.backward_ms ?? null) !== null && `, ${number(vitals.backward_ms)} ms backward`}
             </dd>
           </>
         )}
@@ -67,10 +68,18 @@ export function LayerPanel({ run, node, at }: { run: Run; node: Node; at: number
       )}
       {!vitals && <p class="quiet">Its values were not looked at yet.</p>}
       {(vitals?.blobs ?? []).map((b) => (
-        <Blob key={b.name} of={b} past={history.map((p) => ({ iteration: p.iteration, of: p.layer?.blobs?.find((x) => x.name === b.name) }))} />
+        <Blob
+          key={b.name}
+          of={b}
+          past={history.map((p) => ({ iteration: p.iteration, of: p.layer?.blobs?.find((x) => x.name === b.name) }))}
+        />
       ))}
       {(vitals?.params ?? []).map((p) => (
-        <Param key={p.name} of={p} past={history.map((v) => ({ iteration: v.iteration, of: v.layer?.params?.find((x) => x.name === p.name) }))} />
+        <Param
+          key={p.name}
+          of={p}
+          past={history.map((v) => ({ iteration: v.iteration, of: v.layer?.params?.find((x) => x.name === p.name) }))}
+        />
       ))}
     </>
   );
@@ -110,7 +119,10 @@ function Blob({ of, past }: { of: BlobVitals; past: Past<BlobVitals> }): JSX.Ele
         )}
       </dl>
       <Bars of={of.histogram} name={of.name} />
-      <Spark label="mean ± deviation" points={past.map((p) => [p.iteration, p.of?.mean ?? null, p.of?.deviation ?? null])} />
+      <Spark
+        label="mean ± deviation"
+        points={past.map((p) => [p.iteration, p.of?.mean ?? null, p.of?.deviation ?? null])}
+      />
     </section>
   );
 }
@@ -150,7 +162,12 @@ function Bars({ of, name }: { of: Histogram | undefined; name: string }): JSX.El
   const width = 300 / of.counts.length;
   return (
     <figure class="bars">
-      <svg viewBox="0 0 300 56" role="img" aria-label={`Histogram of ${name} from ${number(of.low)} to ${number(of.high)}`} preserveAspectRatio="none">
+      <svg
+        viewBox="0 0 300 56"
+        role="img"
+        aria-label={`Histogram of ${name} from ${number(of.low)} to ${number(of.high)}`}
+        preserveAspectRatio="none"
+      >
         {of.counts.map((c, i) => {
           // Square roots: one tall bar of zeros must not hide the rest.
           const h = Math.sqrt(c / high) * 54;
@@ -167,7 +184,13 @@ function Bars({ of, name }: { of: Histogram | undefined; name: string }): JSX.El
 }
 
 /** A line over the iterations, with a band where there is a deviation. */
-function Spark({ label, points }: { label: string; points: [number, number | null, number | null][] }): JSX.Element | null {
+function Spark({
+  label,
+  points,
+}: {
+  label: string;
+  points: [number, number | null, number | null][];
+}): JSX.Element | null {
   const known = points.filter((p): p is [number, number, number | null] => p[1] !== null && Number.isFinite(p[1]));
   if (known.length < 2) return null;
   const x0 = known[0]![0];
@@ -193,7 +216,12 @@ function Spark({ label, points }: { label: string; points: [number, number | nul
     .join("");
   return (
     <figure class="spark">
-      <svg viewBox="0 0 300 40" role="img" aria-label={`${label}: from ${number(known[0]![1])} to ${number(known[known.length - 1]![1])}`} preserveAspectRatio="none">
+      <svg
+        viewBox="0 0 300 40"
+        role="img"
+        aria-label={`${label}: from ${number(known[0]![1])} to ${number(known[known.length - 1]![1])}`}
+        preserveAspectRatio="none"
+      >
         {known.some((p) => p[2] !== null) && <path class="band" d={`${up}${down}Z`} />}
         <path class="line" d={line} />
       </svg>

@@ -22,7 +22,9 @@ export function Log(): JSX.Element {
   const wanted = search.value.trim().toLowerCase();
   const lines = runs.flatMap((run) =>
     run.log
-      .filter((l) => (RANK[l.level] ?? 0) >= RANK[level.value]! && (wanted === "" || l.text.toLowerCase().includes(wanted)))
+      .filter(
+        (l) => (RANK[l.level] ?? 0) >= RANK[level.value]! && (wanted === "" || l.text.toLowerCase().includes(wanted)),
+      )
       .map((line) => ({ run, line })),
   );
   const start = Math.max(0, lines.length - MOST - extra.value);
@@ -37,7 +39,10 @@ export function Log(): JSX.Element {
           id="log-run"
           label="Run"
           value={runs.length === 1 ? runs[0]!.id : -1}
-          options={[...(all.length > 1 ? [{ value: -1, label: "all" }] : []), ...all.map((r) => ({ value: r.id, label: `${r.letter}  ${r.name}` }))]}
+          options={[
+            ...(all.length > 1 ? [{ value: -1, label: "all" }] : []),
+            ...all.map((r) => ({ value: r.id, label: `${r.letter}  ${r.name}` })),
+          ]}
           onChange={(v) => (only.value = v)}
         />
         <Choice
@@ -53,7 +58,12 @@ export function Log(): JSX.Element {
         />
         <label class="field">
           <span>Find</span>
-          <input type="search" data-testid="log-search" value={search.value} onInput={(e) => (search.value = e.currentTarget.value)} />
+          <input
+            type="search"
+            data-testid="log-search"
+            value={search.value}
+            onInput={(e) => (search.value = e.currentTarget.value)}
+          />
         </label>
         <output class="quiet" data-testid="log-count">
           {lines.length} {lines.length === 1 ? "line" : "lines"}

@@ -22,7 +22,8 @@ export function Maps(): JSX.Element {
   const samples = samplesOf(runs);
   useEffect(() => {
     const key = (e: KeyboardEvent) => {
-      if (e.key !== " " || tab.value !== "maps" || (e.target as HTMLElement).closest("button, input, select, dialog")) return;
+      if (e.key !== " " || tab.value !== "maps" || (e.target as HTMLElement).closest("button, input, select, dialog"))
+        return;
       e.preventDefault();
       playing.value = !playing.value;
     };
@@ -32,13 +33,20 @@ export function Maps(): JSX.Element {
       playing.value = false;
     };
   }, []);
-  if (samples.length === 0) return <Nothing>No pictures yet: they are taken at each test, of blobs that are maps.</Nothing>;
+  if (samples.length === 0)
+    return <Nothing>No pictures yet: they are taken at each test, of blobs that are maps.</Nothing>;
   const chosen = blobs.includes(blob.value ?? "") ? blob.value! : (blobs[0] ?? "");
   const iterations = iterationsOf(runs);
   return (
     <>
       <div class="toolbar">
-        <Select id="map-blob" label="Blob" value={chosen} options={blobs.map((b) => ({ value: b, label: b }))} onChange={(v) => (blob.value = v)} />
+        <Select
+          id="map-blob"
+          label="Blob"
+          value={chosen}
+          options={blobs.map((b) => ({ value: b, label: b }))}
+          onChange={(v) => (blob.value = v)}
+        />
         <IterationSlider
           id="maps"
           iterations={iterations}
@@ -46,7 +54,7 @@ export function Maps(): JSX.Element {
           onChange={(at) => (mapsAt.value = at)}
           playable={{ on: playing.value, set: (on) => (playing.value = on) }}
         />
-        <Scale />
+        <Scale runs={runs} blob={chosen} />
       </div>
       <div class="columns wide">
         {runs.map((run) => (
@@ -57,11 +65,18 @@ export function Maps(): JSX.Element {
   );
 }
 
-/** What the colours of heat maps mean. */
-export function Scale(): JSX.Element {
+/** What the colours of heat maps mean: in figures where all maps of a blob have one scale. */
+export function Scale({ runs, blob }: { runs: Run[]; blob: string }): JSX.Element {
+  const ranges = new Set<string>();
+  for (const run of runs) {
+    for (const p of run.pictures)
+      if (p.role === "map" && (p.blob ?? "") === blob && typeof p.low === "number")
+        ranges.add(`${number(p.low)} ${number(p.high)}`);
+  }
+  const [low, high] = ranges.size === 1 ? [...ranges][0]!.split(" ") : ["low", "high"];
   return (
     <p class="scale">
-      low <span aria-hidden="true" /> high; each map on its own scale
+      {low} <span aria-hidden="true" /> {high}
     </p>
   );
 }
@@ -71,11 +86,15 @@ export function blobsOf(runs: Run[]): string[] {
 }
 
 export function samplesOf(runs: Run[]): number[] {
-  return [...new Set(runs.flatMap((r) => r.pictures.filter((p) => ROLES.includes(p.role)).map((p) => p.sample ?? 0)))].sort((a, b) => a - b);
+  return [
+    ...new Set(runs.flatMap((r) => r.pictures.filter((p) => ROLES.includes(p.role)).map((p) => p.sample ?? 0))),
+  ].sort((a, b) => a - b);
 }
 
 function iterationsOf(runs: Run[]): number[] {
-  const of = runs.flatMap((r) => r.pictures.filter((p) => p.role === "map" || p.role === "answer").map((p) => p.iteration));
+  const of = runs.flatMap((r) =>
+    r.pictures.filter((p) => p.role === "map" || p.role === "answer").map((p) => p.iteration),
+  );
   return [...new Set(of)].sort((a, b) => a - b);
 }
 
@@ -86,12 +105,33 @@ function columnsOf(run: Run, blob: string): PictureLine[] {
     if (!ROLES.includes(p.role) || (p.role === "map" && (p.blob ?? "") !== blob)) continue;
     found.set(slot({ ...p, sample: 0 }), p);
   }
-  return [...found.values()].sort((a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || (a.channel ?? -1) - (b.channel ?? -1));
+  return [...found.values()].sort(
+    (a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role) || (a.channel ?? -1) - (b.channel ?? -1),
+  );
 }
 
-const heading = (p: PictureLine) => (p.role === "map" ? p.caption || `channel ${p.channel ?? 0}` : p.role);
+/** What a picture shows: the class of its channel where its name is known, else as the writer called it. */
+function heading(run: Run | undefined, p: PictureLine): string {
+  if (p.role !== "map") return p.role;
+  if (run && typeof p.channel === "number") {
+    for (const head of run.heads().values()) {
+      if (head.scores === p.blob && head.names?.[p.channel]) return head.names[p.channel]!;
+    }
+  }
+  return p.caption || `channel ${p.channel ?? 0}`;
+}
 
-export function MapGrid({ run, blob, samples, at }: { run: Run; blob: string; samples: number[]; at: number | null }): JSX.Element {
+export function MapGrid({
+  run,
+  blob,
+  samples,
+  at,
+}: {
+  run: Run;
+  blob: string;
+  samples: number[];
+  at: number | null;
+}): JSX.Element {
   const columns = columnsOf(run, blob);
   const iteration = at ?? Infinity;
   return (
@@ -111,7 +151,7 @@ export function MapGrid({ run, blob, samples, at }: { run: Run; blob: string; sa
                 </th>
                 {columns.map((c) => (
                   <th scope="col" key={slot(c)}>
-                    {heading(c)}
+                    {heading(run, c)}
                   </th>
                 ))}
               </tr>
@@ -119,7 +159,9 @@ export function MapGrid({ run, blob, samples, at }: { run: Run; blob: string; sa
             <tbody>
               {samples.map((s) => (
                 <tr key={s}>
-                  <th scope="row">{run.picture(slot({ ...columns[0]!, sample: s }), iteration)?.key?.replace(/^0+(?=\d)/, "") ?? s}</th>
+                  <th scope="row">
+                    {run.picture(slot({ ...columns[0]!, sample: s }), iteration)?.key?.replace(/^0+(?=\d)/, "") ?? s}
+                  </th>
                   {columns.map((c) => (
                     <td key={slot(c)}>
                       <Tile run={run} place={{ ...c, sample: s }} iteration={iteration} />
@@ -141,14 +183,14 @@ function Tile({ run, place, iteration }: { run: Run; place: PictureLine; iterati
   if (!p || !src) return <span class="quiet">–</span>;
   return (
     <button type="button" class="tile" onClick={() => (enlarged.value = p)} data-testid="tile">
-      <img src={src} alt={describe(p)} title={describe(p)} decoding="sync" />
+      <img src={src} alt={describe(run, p)} title={describe(run, p)} decoding="sync" />
     </button>
   );
 }
 
-function describe(p: PictureLine): string {
+function describe(run: Run, p: PictureLine): string {
   const range = p.low !== undefined && p.low !== null ? `, ${number(p.low)} to ${number(p.high)}` : "";
-  return `${heading(p)} of sample ${p.key ?? p.sample ?? 0} at iteration ${p.iteration}${range}`;
+  return `${heading(run, p)} of sample ${p.key ?? p.sample ?? 0} at iteration ${p.iteration}${range}`;
 }
 
 /** The enlarged picture, of all runs that have it; arrow keys walk through iterations and samples. */
@@ -164,7 +206,8 @@ export function Enlarged(): JSX.Element | null {
     const s = samples.indexOf(place.sample ?? 0);
     if (e.key === "ArrowLeft") mapsAt.value = iterations[Math.max(0, i - 1)] ?? null;
     else if (e.key === "ArrowRight") mapsAt.value = i + 1 >= iterations.length - 1 ? null : iterations[i + 1]!;
-    else if (e.key === "ArrowDown") enlarged.value = { ...place, sample: samples[Math.min(samples.length - 1, s + 1)]! };
+    else if (e.key === "ArrowDown")
+      enlarged.value = { ...place, sample: samples[Math.min(samples.length - 1, s + 1)]! };
     else if (e.key === "ArrowUp") enlarged.value = { ...place, sample: samples[Math.max(0, s - 1)]! };
     else return;
     e.preventDefault();
@@ -172,7 +215,10 @@ export function Enlarged(): JSX.Element | null {
   return (
     <Dialog label="Enlarged picture" class="enlarged" onClose={() => (enlarged.value = null)} onKeyDown={key}>
       <h2>
-        {heading(place)} <small>{place.role === "map" ? place.blob : ""} sample {place.sample ?? 0}</small>
+        {heading(runs[0], place)}{" "}
+        <small>
+          {place.role === "map" ? place.blob : ""} sample {place.sample ?? 0}
+        </small>
       </h2>
       <div class="pair">
         {runs.map((run) => {
@@ -180,7 +226,7 @@ export function Enlarged(): JSX.Element | null {
           const src = run.source(p.file, p.png);
           return (
             <figure key={run.id}>
-              {src && <img src={src} alt={`${run.name}: ${describe(p)}`} />}
+              {src && <img src={src} alt={`${run.name}: ${describe(run, p)}`} />}
               <figcaption>
                 <Letter of={run} /> {run.name}, iteration {p.iteration}
                 {p.low !== undefined && p.low !== null && (

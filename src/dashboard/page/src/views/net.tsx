@@ -19,19 +19,34 @@ export function Net(): JSX.Element {
   const runs = follow().filter((r) => r.nets.length > 0);
   const run = runs.find((r) => r.id === runId.value) ?? runs[0];
   if (!run) return <Nothing>The net is not known yet.</Nothing>;
-  const net = run.nets.find((n) => netKey(n) === which.value) ?? run.nets.find((n) => n.phase === "TRAIN") ?? run.nets[0]!;
+  const net =
+    run.nets.find((n) => netKey(n) === which.value) ?? run.nets.find((n) => n.phase === "TRAIN") ?? run.nets[0]!;
   const iterations = run.vitals.map((v) => v.iteration);
   const vitals = vitalsAt(run, at.value);
   const node = net.nodes.find((n) => nodeKey(n) === selected.value);
   return (
     <>
       <div class="toolbar">
-        <Select id="net-run" label="Run" value={run.id} options={runs.map((r) => ({ value: r.id, label: `${r.letter}  ${r.name}` }))} onChange={(v) => (runId.value = v)} />
+        <Select
+          id="net-run"
+          label="Run"
+          value={run.id}
+          options={runs.map((r) => ({ value: r.id, label: `${r.letter}  ${r.name}` }))}
+          onChange={(v) => (runId.value = v)}
+        />
         <Select
           id="net-phase"
           label="Net"
           value={netKey(net)}
-          options={run.nets.map((n) => ({ value: netKey(n), label: n.phase === "TRAIN" ? "training" : run.nets.filter((m) => m.phase !== "TRAIN").length > 1 ? `test ${n.index}` : "test" }))}
+          options={run.nets.map((n) => ({
+            value: netKey(n),
+            label:
+              n.phase === "TRAIN"
+                ? "training"
+                : run.nets.filter((m) => m.phase !== "TRAIN").length > 1
+                  ? `test ${n.index}`
+                  : "test",
+          }))}
           onChange={(v) => (which.value = v)}
         />
         <IterationSlider id="net" iterations={iterations} at={at.value} onChange={(v) => (at.value = v)} />
@@ -46,11 +61,7 @@ export function Net(): JSX.Element {
       <div class="net">
         <GraphView run={run} net={net} vitals={vitals} />
         <aside class="card details" aria-label={node ? `Layer ${node.name}` : "Layers"} data-testid="net-details">
-          {node ? (
-            <LayerPanel run={run} node={node} at={at.value} />
-          ) : (
-            <Layers run={run} net={net} vitals={vitals} />
-          )}
+          {node ? <LayerPanel run={run} node={node} at={at.value} /> : <Layers run={run} net={net} vitals={vitals} />}
         </aside>
       </div>
     </>
@@ -60,7 +71,10 @@ export function Net(): JSX.Element {
 /** All layers in a table: what the graph shows, in figures. */
 function Layers({ run, net, vitals }: { run: Run; net: NetLine; vitals: Map<string, LayerVitals> }): JSX.Element {
   const total = [...vitals.values()].reduce((sum, v) => sum + (v.forward_ms ?? 0) + (v.backward_ms ?? 0), 0);
-  const weights = net.nodes.reduce((sum, n) => sum + (n.params ?? []).reduce((s, p) => s + p.reduce((a, b) => a * b, 1), 0), 0);
+  const weights = net.nodes.reduce(
+    (sum, n) => sum + (n.params ?? []).reduce((s, p) => s + p.reduce((a, b) => a * b, 1), 0),
+    0,
+  );
   return (
     <>
       <h2>

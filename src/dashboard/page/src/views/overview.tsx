@@ -32,7 +32,11 @@ export function Overview(): JSX.Element {
           <div class="toolbar">
             <CurveControls />
           </div>
-          {loss.lines.some((l) => l.series.length > 0) ? <Chart spec={loss} height={280} /> : <Nothing>No loss yet.</Nothing>}
+          {loss.lines.some((l) => l.series.length > 0) ? (
+            <Chart spec={loss} height={280} />
+          ) : (
+            <Nothing>No loss yet.</Nothing>
+          )}
         </div>
         <Figures runs={runs} />
       </div>
@@ -40,7 +44,7 @@ export function Overview(): JSX.Element {
         <>
           <div class="toolbar">
             <h2>What the net sees</h2>
-            <Scale />
+            <Scale runs={runs} blob={blob} />
             <button type="button" onClick={() => goTo("maps")}>
               all samples, over time
             </button>
@@ -114,14 +118,23 @@ function bestOf(row: Row): number | null {
 
 function rowsOf(runs: Run[]): Row[] {
   const rows: Row[] = [];
-  const put = (name: string, get: (r: Run) => number | null | undefined, tell: (v: number | null) => string, best?: "low" | "high") => {
+  const put = (
+    name: string,
+    get: (r: Run) => number | null | undefined,
+    tell: (v: number | null) => string,
+    best?: "low" | "high",
+  ) => {
     const values = runs.map((r) => {
       const v = get(r);
       return typeof v === "number" && Number.isFinite(v) ? v : null;
     });
     if (values.some((v) => v !== null)) rows.push({ name, values, tell, ...(best ? { best } : {}) });
   };
-  put("iteration", (r) => r.iteration, (v) => (v === null ? "–" : String(v)));
+  put(
+    "iteration",
+    (r) => r.iteration,
+    (v) => (v === null ? "–" : String(v)),
+  );
   put("loss", (r) => (r.loss.length > 0 ? r.loss.last() : r.steps.last()), number, "low");
   put("test loss", (r) => r.testLoss.get(0)?.last(), number, "low");
   const heads = [...new Set(runs.flatMap((r) => [...r.heads().keys()]))];

@@ -61,7 +61,8 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
   const text = cssColor("--muted");
   const font = "11px system-ui, sans-serif";
   const colors = Array.from({ length: RUN_COLORS }, (_, i) => cssColor(`--run-${i}`));
-  const value = (v: number) => (spec.share ? percent(v, Math.abs(v * 100 - Math.round(v * 100)) > 1e-9 ? 1 : 0) : number(v));
+  const value = (v: number) =>
+    spec.share ? percent(v, Math.abs(v * 100 - Math.round(v * 100)) > 1e-9 ? 1 : 0) : number(v);
   const axis: uPlot.Axis = {
     stroke: text,
     font,
@@ -90,7 +91,19 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
           },
     },
     axes: [
-      { ...axis, size: 26, gap: 4, values: (_u, ticks) => ticks.map((v) => (look.byTime ? duration(v) : String(v))), space: look.byTime ? 80 : 50, incrs: look.byTime ? undefined : [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6] },
+      {
+        ...axis,
+        size: 26,
+        gap: 4,
+        values: (_u, ticks) => ticks.map((v) => (look.byTime ? duration(v) : String(v))),
+        space: look.byTime ? 80 : 50,
+        incrs: look.byTime
+          ? undefined
+          : [
+              1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6,
+              5e6,
+            ],
+      },
       { ...axis, size: 54, gap: 4, space: 28, values: (_u, ticks) => ticks.map((v) => (v === null ? "" : value(v))) },
     ],
     cursor: {
@@ -167,7 +180,7 @@ export function create(host: HTMLElement, spec: Spec, look: Look, size: { width:
 function letters(u: uPlot, spec: Spec, colors: string[]): void {
   if (new Set(spec.lines.map((l) => l.run)).size < 2) return;
   const ratio = devicePixelRatio;
-  const placed: number[] = [];
+  const placed: { letter: string; color: string; top: number }[] = [];
   const ctx = u.ctx;
   ctx.save();
   ctx.font = `bold ${11 * ratio}px system-ui, sans-serif`;
@@ -179,13 +192,24 @@ function letters(u: uPlot, spec: Spec, colors: string[]): void {
     const high = u.scales.x!.max!;
     while (at >= 0 && (y[at] == null || u.data[0][at]! > high)) at--;
     if (at < 0) return;
-    const left = u.bbox.left + u.bbox.width;
-    let top = u.valToPos(y[at]!, "y", true);
-    while (placed.some((p) => Math.abs(p - top) < 12 * ratio)) top += 12 * ratio;
-    placed.push(top);
-    ctx.fillStyle = colors[line.run.id % RUN_COLORS]!;
-    ctx.fillText(line.run.letter, left + 9 * ratio, top);
+    placed.push({
+      letter: line.run.letter,
+      color: colors[line.run.id % RUN_COLORS]!,
+      top: u.valToPos(y[at]!, "y", true),
+    });
   });
+  placed.sort((a, b) => a.top - b.top);
+  const left = u.bbox.left + u.bbox.width + 9 * ratio;
+  const gap = 12 * ratio;
+  // Apart from the top down, then up again from the foot of the chart.
+  let low = -Infinity;
+  for (const p of placed) low = p.top = Math.max(p.top, low + gap);
+  let high = u.bbox.top + u.bbox.height + gap * 1.5;
+  for (const p of placed.reverse()) high = p.top = Math.min(p.top, high - gap);
+  for (const p of placed) {
+    ctx.fillStyle = p.color;
+    ctx.fillText(p.letter, left, p.top);
+  }
   ctx.restore();
 }
 
@@ -243,4 +267,3 @@ export function onKey(u: uPlot, e: KeyboardEvent): boolean {
   }
   return false;
 }
-

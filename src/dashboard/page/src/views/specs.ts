@@ -40,7 +40,13 @@ export function lossSpec(runs: readonly Run[], smoothed: boolean): Spec {
     lines.push({ run, label: "loss", kind: "main", series: main, smooth: true });
     if (run.steps.length > 0) lines.push({ run, label: "step", kind: "faint", series: run.steps, smooth: false });
     for (const [net, series] of run.testLoss) {
-      lines.push({ run, label: net === 0 ? "test loss" : `test loss, net ${net}`, kind: "dash", series, smooth: false });
+      lines.push({
+        run,
+        label: net === 0 ? "test loss" : `test loss, net ${net}`,
+        kind: "dash",
+        series,
+        smooth: false,
+      });
     }
   }
   return { id: "loss", title: "Loss", note: "faint: each step, dashed: test loss", lines };
@@ -69,7 +75,13 @@ export function groups(runs: readonly Run[], smoothed: boolean): Group[] {
     out.push({
       title: "Detection",
       specs: detectors.map((of) => ({
-        ...single(`ap-${of}`, `Mean average precision, ${after(of)}`, runs, (r) => r.figures.get(`${of}/average_precision`), false),
+        ...single(
+          `ap-${of}`,
+          `Mean average precision, ${after(of)}`,
+          runs,
+          (r) => r.figures.get(`${of}/average_precision`),
+          false,
+        ),
         share: true,
       })),
     });

@@ -15,7 +15,8 @@ const UNKNOWN = { rank: 3, mark: "·", level: "unknown" };
 
 /** Whether a run is ill, well, or nobody said; with the word for it. */
 export function condition(run: Run): { level: string; mark: string; word: string } | null {
-  if (run.verdict) return run.verdict.ill ? { level: "bad", mark: "✕", word: "ill" } : { level: "good", mark: "✓", word: "well" };
+  if (run.verdict)
+    return run.verdict.ill ? { level: "bad", mark: "✕", word: "ill" } : { level: "good", mark: "✓", word: "well" };
   if (run.findings.some((f) => f.severity === "error")) return { level: "bad", mark: "✕", word: "errors found" };
   if (run.findings.some((f) => f.severity === "warning")) return { level: "warning", mark: "!", word: "warnings" };
   return null;
@@ -58,7 +59,11 @@ export function Verdict({ run }: { run: Run }): JSX.Element {
         </ul>
       )}
       {!verdict && suspicions.length === 0 && findings.length === 0 && !run.end?.error && (
-        <p class="quiet">{run.state === "running" || run.state === "waiting" ? "Nothing suspicious so far." : "Nothing was found wrong."}</p>
+        <p class="quiet">
+          {run.state === "running" || run.state === "waiting"
+            ? "Nothing suspicious so far."
+            : "Nothing was found wrong."}
+        </p>
       )}
       {verdict?.todo && verdict.todo.length > 0 && (
         <>

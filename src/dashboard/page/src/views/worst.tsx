@@ -14,7 +14,12 @@ export function Worst(): JSX.Element {
   return (
     <>
       <div class="toolbar">
-        <IterationSlider id="worst" iterations={iterations} at={worstAt.value} onChange={(at) => (worstAt.value = at)} />
+        <IterationSlider
+          id="worst"
+          iterations={iterations}
+          at={worstAt.value}
+          onChange={(at) => (worstAt.value = at)}
+        />
       </div>
       <div class="columns">
         {runs.map((run) => {
@@ -34,18 +39,7 @@ export function Worst(): JSX.Element {
                       <p>
                         <code>{s.key}</code>
                       </p>
-                      <p class="verdicts">
-                        {filled(s.truth) && (
-                          <span>
-                            truth <b>{s.truth}</b>
-                          </span>
-                        )}
-                        {filled(s.answer) && (
-                          <span>
-                            answer <b class={s.truth === s.answer ? "" : "alarm"}>{s.answer}</b>
-                          </span>
-                        )}
-                      </p>
+                      <Judged run={run} of={s} />
                       <p class="loss">
                         loss <b>{number(s.loss)}</b>
                         <span class="bar" aria-hidden="true">
@@ -64,11 +58,45 @@ export function Worst(): JSX.Element {
   );
 }
 
+/** What it is and what the net says; of a map how much is right, and the commonest mistake. */
+function Judged({ run, of }: { run: Run; of: WorstSample }): JSX.Element {
+  const names = [...run.heads().values()].find((h) => h.names?.length)?.names;
+  const named = (v: string) => (/^\d+$/.test(v) ? (names?.[Number(v)] ?? v) : v);
+  const truth = filled(of.truth) ? String(of.truth) : "";
+  const answer = filled(of.answer) ? String(of.answer) : "";
+  if (truth.includes("%")) {
+    const mistake = /^(\d+) for (\d+) in (.*)$/.exec(answer);
+    const words = mistake ? `${named(mistake[2]!)} taken for ${named(mistake[1]!)} in ${mistake[3]}` : answer;
+    return (
+      <p class="verdicts">
+        <b>{truth}</b>
+        {words && <span>{words}</span>}
+      </p>
+    );
+  }
+  return (
+    <p class="verdicts">
+      {truth && (
+        <span>
+          truth <b>{named(truth)}</b>
+        </span>
+      )}
+      {answer && (
+        <span>
+          answer <b class={truth === answer ? "" : "alarm"}>{named(answer)}</b>
+        </span>
+      )}
+    </p>
+  );
+}
+
 const filled = (v: string | number | null | undefined) => v !== null && v !== undefined && v !== "";
 
 function Face({ run, of, iteration }: { run: Run; of: WorstSample; iteration: number }): JSX.Element {
   // A report has no files: it carries the picture here or as a line of its own.
-  const line = of.png ? undefined : run.pictures.find((p) => p.role === "worst" && p.iteration === iteration && p.key === of.key);
+  const line = of.png
+    ? undefined
+    : run.pictures.find((p) => p.role === "worst" && p.iteration === iteration && p.key === of.key);
   const src = run.source(of.picture ?? line?.file, of.png ?? line?.png);
   if (!src) return <span class="no-picture">no picture</span>;
   return <img src={src} alt={`Sample ${of.key}`} />;

@@ -8,16 +8,28 @@ import { filled } from "../../demo/report.mjs";
 const RECORDS = 400;
 
 export async function serve({ lines = [], controls = true, runs = 1, pictures = new Map() } = {}) {
-  const state = { lines: [...lines], streams: new Set(), posted: [], requests: [], refused: [], answer: { ok: true }, pictures, down: false };
+  const state = {
+    lines: [...lines],
+    streams: new Set(),
+    posted: [],
+    requests: [],
+    refused: [],
+    answer: { ok: true },
+    pictures,
+    down: false,
+  };
   const policy = readFileSync(new URL("../../built/policy.txt", import.meta.url), "utf8");
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://here");
     state.requests.push(`${request.method} ${url.pathname}${url.search}`);
-    const send = (status, type, body, more = {}) => response.writeHead(status, { "content-type": type, ...more }).end(body);
+    const send = (status, type, body, more = {}) =>
+      response.writeHead(status, { "content-type": type, ...more }).end(body);
     const json = (value, status = 200) => send(status, "application/json", JSON.stringify(value));
     if (state.down) return response.destroy();
     if (url.pathname === "/") {
-      return send(200, "text/html; charset=utf-8", filled({ live: true, title: "a live run" }), { "content-security-policy": policy });
+      return send(200, "text/html; charset=utf-8", filled({ live: true, title: "a live run" }), {
+        "content-security-policy": policy,
+      });
     }
     // What a script asks carries the header; pictures are asked for by the browser itself.
     if (url.pathname.startsWith("/api/") && !url.pathname.endsWith(".png") && request.headers["x-cortado"] !== "1") {
@@ -25,7 +37,14 @@ export async function serve({ lines = [], controls = true, runs = 1, pictures = 
       return json({ error: "no header" }, 403);
     }
     if (url.pathname === "/api/runs") {
-      return json(Array.from({ length: runs }, (_, id) => ({ id, name: id === 0 ? "facial_keypoints" : `run ${id}`, live: id === 0, controls: id === 0 && controls })));
+      return json(
+        Array.from({ length: runs }, (_, id) => ({
+          id,
+          name: id === 0 ? "facial_keypoints" : `run ${id}`,
+          live: id === 0,
+          controls: id === 0 && controls,
+        })),
+      );
     }
     if (/^\/api\/runs\/\d+\/lines$/.test(url.pathname)) {
       const from = Number(request.headers["last-event-id"] ?? url.searchParams.get("from") ?? 0);
@@ -55,7 +74,14 @@ export async function serve({ lines = [], controls = true, runs = 1, pictures = 
     if (records) {
       const from = Number(url.searchParams.get("from"));
       const count = Math.min(Number(url.searchParams.get("count")), RECORDS - from);
-      return json(Array.from({ length: count }, (_, i) => ({ index: from + i, key: String((from + i) * 3).padStart(8, "0"), label: null, shape: [3, 48, 48] })));
+      return json(
+        Array.from({ length: count }, (_, i) => ({
+          index: from + i,
+          key: String((from + i) * 3).padStart(8, "0"),
+          label: null,
+          shape: [3, 48, 48],
+        })),
+      );
     }
     const record = /^\/api\/databases\/\d+\/records\/(\d+)\.png$/.exec(url.pathname);
     if (record) {
