@@ -145,7 +145,9 @@ fn from_file(path: &Path) -> Result<Vec<f32>> {
 
 fn fields(path: &Path, text: String) -> Result<Vec<f32>> {
     let source = text::Source::new(&path.display().to_string(), text);
-    if let Ok(loss) = text::parse::<LossParameter>("LossParameter", &source) {
+    // Read as the wrong message, fields are unknown and skipped.
+    let loss = text::parse::<LossParameter>("LossParameter", &source);
+    if let Some(loss) = loss.ok().filter(|l| !l.message.class_weighting.is_empty()) {
         return Ok(loss.message.class_weighting);
     }
     let layer = text::parse::<LayerParameter>("LayerParameter", &source)?.message;

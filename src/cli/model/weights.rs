@@ -290,9 +290,7 @@ fn diff(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
     }
     let tolerance: f64 = call.args.number("tolerance")?.unwrap_or(0.0);
     let rows = compare(&a, &b);
-    let equal = |d: &Difference| {
-        d.same_shape() && d.apart.is_some_and(|a| a.relative <= tolerance)
-    };
+    let equal = |d: &Difference| d.same_shape() && d.apart.is_some_and(|a| a.relative <= tolerance);
     let mut table = Table::new(
         1,
         &[
