@@ -74,8 +74,8 @@ fn dead_ends<'v>(view: &'v View<'_>) -> impl Iterator<Item = usize> + 'v {
     (0..view.values.len()).filter(|&v| {
         let value = &view.values[v];
         let node = &view.nodes[value.producer];
-        let plain = node.kind.is_some_and(|k| matches!(k.role, Role::Plain));
-        value.readers.is_empty() && plain && !view.is_loss(value.producer)
+        let answers = node.kind.is_none_or(|k| matches!(k.role, Role::Metric | Role::Loss));
+        value.readers.is_empty() && !answers && !view.is_loss(value.producer)
     })
 }
 
@@ -168,7 +168,8 @@ fn unread(subject: &Subject<'_>) -> Vec<Finding> {
                 continue;
             }
             let kind = node.layer.r#type();
-            let one_of_many = value.top > 0 && node.tops.len() > 1;
+            let brought = node.layer.bottom.is_empty();
+            let one_of_many = value.top > 0 && node.tops.len() > 1 && !brought;
             // In TEST it is shown.
             if view.phase == Phase::Test || read_elsewhere(view, v) || one_of_many {
                 continue;
@@ -178,6 +179,7 @@ fn unread(subject: &Subject<'_>) -> Vec<Finding> {
                 .at(view.place(value.producer, Some(&format!("top[{}]", value.top))))
                 .help("remove the layer, or let another read what it makes; Silence takes what is to be ignored");
             found.push(match kind {
+                _ if brought => finding.at_most(Severity::Note),
                 "Softmax" | "Sigmoid" | "ArgMax" => finding.at_most(Severity::Note),
                 _ => finding,
             });
