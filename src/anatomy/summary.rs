@@ -78,7 +78,7 @@ pub fn summary(net: &Net, params: &Params) -> Summary {
                 .map(|v| (v.name.to_string(), v.shape.clone()))
                 .collect(),
             params: own,
-            multiply_adds: if node.params.is_empty() { 0 } else { flops / 2 },
+            multiply_adds: multiply_adds(graph, node, flops),
             bytes: tops
                 .filter(|v| v.version == 0)
                 .map(|v| 4 * v.shape.count() as u64)
@@ -95,6 +95,16 @@ pub fn summary(net: &Net, params: &Params) -> Summary {
         planned: 4 * net.planned_floats() as u64,
         rows,
     }
+}
+
+/// Of a layer's additions and multiplications those that are products with its parameters; a bias is none.
+fn multiply_adds(graph: &crate::graph::Graph, node: &crate::graph::Node, flops: u64) -> u64 {
+    let bias = match (node.kind.name, &node.params[..], &node.tops[..]) {
+        (_, [], _) => return 0,
+        ("InnerProduct", [_, _, ..], [top, ..]) => graph.value(*top).shape.count() as u64,
+        _ => 0,
+    };
+    flops.saturating_sub(bias) / 2
 }
 
 /// Windows in short; what is as usual is left out.

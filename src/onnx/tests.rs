@@ -9,8 +9,13 @@ use crate::{
     params::Params,
 };
 
-/// Layers of nets that are trained, which have no place in a net that is deployed.
-const TRAINING: &[&str] = &["BoxAnnotatorOHEM", "MarginInnerProduct"];
+/// Layers of nets that are trained or only looked at, which have no place in a net that is deployed.
+const TRAINING: &[&str] = &[
+    "BoxAnnotatorOHEM",
+    "HDF5Output",
+    "MarginInnerProduct",
+    "Silence",
+];
 
 #[test]
 fn every_layer_is_written_or_refused() {

@@ -74,7 +74,9 @@ fn dead_ends<'v>(view: &'v View<'_>) -> impl Iterator<Item = usize> + 'v {
     (0..view.values.len()).filter(|&v| {
         let value = &view.values[v];
         let node = &view.nodes[value.producer];
-        let answers = node.kind.is_none_or(|k| matches!(k.role, Role::Metric | Role::Loss));
+        let answers = node
+            .kind
+            .is_none_or(|k| matches!(k.role, Role::Metric | Role::Loss));
         value.readers.is_empty() && !answers && !view.is_loss(value.producer)
     })
 }

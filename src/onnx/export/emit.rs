@@ -75,7 +75,7 @@ impl<'a> Emit<'a> {
         let of = self.graph.value(value);
         let maker = &self.graph.node(of.producer).name;
         let wish = match of.version {
-            0 => of.name.to_string(),
+            0 if self.graph.latest(&of.name) == Some(value) => of.name.to_string(),
             _ => format!("{}@{maker}", of.name),
         };
         self.call(value, &wish);
