@@ -1,7 +1,7 @@
 //! What a log tells of a training: Caffe's lines of any age, and the lines of a run's record (`run.jsonl`).
 //!
 //! Lines that tell nothing of iterations are passed over, whatever they hold, so that logs that were cut, or mixed with
-//! what other programs say, can still be read. Memory is bounded by [`MOST`] records.
+//! what other programs say, can still be read. Memory is bounded by a number of records.
 
 use std::{
     collections::HashMap,
