@@ -10,6 +10,8 @@ use crate::{
     events::Severity,
 };
 
+/// How a way out begins that follows another.
+const AGAIN: &str = "then train again";
 /// Lines of a verdict.
 const MOST: usize = 8;
 
@@ -122,7 +124,7 @@ impl Diagnosis {
         }
         self.todo.clear();
         for finding in wrong {
-            let place = if finding.place.contains(':') {
+            let place = if finding.place.contains(':') && !finding.help.starts_with(AGAIN) {
                 format!("{}: ", finding.place)
             } else {
                 String::new()
@@ -156,8 +158,7 @@ impl Diagnosis {
         if has("N010") {
             let alike = self.findings.iter_mut().filter(|f| f.code == "D032");
             for finding in alike.filter(|f| f.help.starts_with("delete the layer")) {
-                finding.help =
-                    "then train again from the start: channels that were shut stay so".to_owned();
+                finding.help = format!("{AGAIN} from the start: channels that were shut stay so");
             }
         }
     }
@@ -205,13 +206,17 @@ impl Diagnosis {
                 let _ = writeln!(text, "{:>3}. {line}", i + 1);
             }
         }
-        if let Some(finding) = self.findings.first() {
-            let _ = writeln!(
-                text,
-                "The reasons, at length: cortado explain {}, and so on.",
-                finding.code
-            );
+        let mut codes: Vec<&str> = Vec::new();
+        for finding in self.findings.iter().filter(|f| f.severity > Severity::Note) {
+            if !codes.contains(&&*finding.code) {
+                codes.push(&finding.code);
+            }
         }
+        let _ = writeln!(
+            text,
+            "The reasons, at length: cortado explain {}",
+            codes.join(" ")
+        );
         text
     }
 

@@ -19,12 +19,16 @@ pub(super) fn check(options: &Options) -> Result<Vec<Finding>> {
 }
 
 fn taken(found: check::Finding) -> Finding {
+    let mut help = found.help.clone().unwrap_or_default();
+    if let Some(edit) = found.edits.first() {
+        help += &format!(" ('cortado check {} --fix' does it)", edit.file.display());
+    }
     Finding {
         place: found.spot(),
         code: found.code.to_owned(),
         severity: found.severity,
         message: found.message,
-        help: found.help.unwrap_or_default(),
+        help,
         iteration: None,
     }
 }
