@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 /// Bytes that this process can have: the machine's memory and swap, or what its control group allows. `None` where that
 /// cannot be told.
 pub fn limit() -> Option<u64> {
+    #[cfg(test)]
+    if let Some(limit) = tests::LIMIT.get() {
+        return Some(limit);
+    }
     static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let machine = fs::read_to_string("/proc/meminfo").ok();
@@ -62,8 +66,15 @@ fn within(floats: usize, limit: u64, what: impl FnOnce() -> String) -> Result<()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Bytes that a test lets its thread have, instead of the machine's.
+        pub(crate) static LIMIT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
 
     #[test]
     fn the_machine_says_what_it_has() {

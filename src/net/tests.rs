@@ -1,7 +1,7 @@
 //! Tests of the planner and the executor.
 
 use super::{Keep, Net, NetOptions, law};
-use crate::{events::Silent, load, params::Params, tensor::Tensor};
+use crate::{events::Silent, load, memory, params::Params, tensor::Tensor};
 
 fn net(text: &str, keep: Keep, backward: bool) -> (Net, Params) {
     let file =
@@ -438,6 +438,19 @@ fn absurd_sizes_are_refused() {
         error.contains("of layer 'huge'") && error.contains("GB"),
         "{error}"
     );
+    // The sum of many: the weights before the one that is too much are there by then, so the machine is a small one here.
+    let mut weights = INPUT.replace("dim: 3", "dim: 40000");
+    for i in 0..200 {
+        weights += &format!(
+            "layer {{ name: 'ip{i}' type: 'InnerProduct' bottom: 'data' top: 'y{i}' \
+             inner_product_param {{ num_output: 50 }} }}"
+        );
+    }
+    memory::tests::LIMIT.set(Some(64_000_000));
+    let error = refused(&weights);
+    memory::tests::LIMIT.set(None);
+    assert!(error.contains("'ip7'") && error.contains("GB"), "{error}");
+    // One that no blob may be.
     let weights = INPUT.replace("dim: 3", "dim: 40000")
         + "layer { name: 'ip' type: 'InnerProduct' bottom: 'data' top: 'y' \
            inner_product_param { num_output: 500000000 } }";
