@@ -10,9 +10,8 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model_io::atomic_write,
-    net::{Calibration, Keep, Net, Precision},
+    net::{Calibration, Net, Precision},
     number::g,
-    schema::Phase,
 };
 
 /// The row of the table.
@@ -75,14 +74,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
 }
 
 fn load(args: &Args, precision: Precision<'_>, example: &str, ui: &mut Ui) -> Result<Loaded> {
-    let wish = Wish {
-        phase: Phase::Test,
-        own_state: false,
-        backward: false,
-        keep: Keep::Outputs,
-        wanted: Vec::new(),
-        frozen: true,
-    };
+    let wish = Wish::test(true);
     nets::load_as(args, &wish, precision, example, ui)
 }
 

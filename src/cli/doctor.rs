@@ -10,7 +10,7 @@ use crate::{
     doctor::{self, Options},
     error::{Error, Result},
     events::{Event, Observer},
-    model_io::atomic_write,
+    model_io::write_file,
 };
 
 /// The row of the table.
@@ -71,9 +71,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         let mut text = serde_json::to_string_pretty(&diagnosis.to_json())
             .map_err(|e| Error::data(format!("cannot write the diagnosis as JSON: {e}")))?;
         text.push('\n');
-        atomic_write(&path, |w| {
-            std::io::Write::write_all(w, text.as_bytes()).map_err(|e| Error::io("write", &path, &e))
-        })?;
+        write_file(&path, text.as_bytes())?;
     }
     ui.print(&diagnosis.to_text())?;
     Ok(if diagnosis.ill {

@@ -67,6 +67,20 @@ pub(crate) struct Wish {
     pub(crate) frozen: bool,
 }
 
+impl Wish {
+    /// A net in TEST whatever its file says, of which the outputs alone are read.
+    pub(crate) fn test(frozen: bool) -> Self {
+        Self {
+            phase: Phase::Test,
+            own_state: false,
+            backward: false,
+            keep: Keep::Outputs,
+            wanted: Vec::new(),
+            frozen,
+        }
+    }
+}
+
 /// A net with its parameters.
 pub(crate) struct Loaded {
     pub(crate) net: Net,

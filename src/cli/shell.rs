@@ -1,6 +1,6 @@
 //! `completions` and `man`: what shells and `man` know of the commands, made from the same table.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use clap_complete::Shell;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model_io::atomic_write,
+    model_io::write_file,
 };
 
 /// The row of `completions`.
@@ -94,10 +94,7 @@ fn page(dir: &Path, name: &str, command: clap::Command) -> Result<()> {
     clap_mangen::Man::new(command)
         .render(&mut text)
         .map_err(|e| Error::io("make", &path, &e))?;
-    atomic_write(&path, |w| {
-        w.write_all(&text)
-            .map_err(|e| Error::io("write", &path, &e))
-    })
+    write_file(&path, &text)
 }
 
 #[cfg(test)]

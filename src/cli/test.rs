@@ -18,8 +18,7 @@ use crate::{
         figures::{Test, detections},
         line::{Head, Output},
     },
-    net::{Keep, Net},
-    schema::Phase,
+    net::Net,
     watch::{Detections, Scores, heads},
 };
 
@@ -158,14 +157,7 @@ fn test(
     let wanted = metrics::Wanted::of(args)?;
     let version = metrics::version(args)?;
     ui.log("caffe.cpp:275", "Use CPU.");
-    let wish = Wish {
-        phase: Phase::Test,
-        own_state: false,
-        backward: false,
-        keep: Keep::Outputs,
-        wanted: Vec::new(),
-        frozen: true,
-    };
+    let wish = Wish::test(true);
     let also = wanted.on.then_some(heads::wanted as fn(&_) -> _);
     let Loaded {
         mut net,

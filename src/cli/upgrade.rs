@@ -2,7 +2,7 @@
 //! tools of these names: what they say, and how they end (1: usage, or an upgrade that fails; 2: no such file of this
 //! kind).
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use prost::Message as _;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model_io::{atomic_write, weights},
+    model_io::{weights, write_file},
     schema::{NetParameter, SolverParameter, dialect},
     text, upgrade,
 };
@@ -67,13 +67,6 @@ fn unread(ui: &mut Ui, what: &str, path: &Path, error: &Error) -> Result<Status>
     Ok(Status::Exit(2))
 }
 
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    atomic_write(path, |out| {
-        out.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", path, &e))
-    })
-}
-
 /// Says whether anything was old.
 fn news<T: PartialEq>(ui: &mut Ui, before: &T, after: &T, path: &Path, notes: &[String]) {
     if before == after {
@@ -102,7 +95,7 @@ fn net_text(args: &Args, ui: &mut Ui) -> Result<Status> {
     let old = parsed.message;
     let upgraded = upgrade::net(old.clone())?;
     news(ui, &old, &upgraded.net, &from, &upgraded.notes);
-    write_text(&to, &text::print("NetParameter", &upgraded.net))?;
+    write_file(&to, text::print("NetParameter", &upgraded.net).as_bytes())?;
     ui.log(
         "upgrade_net_proto_text.cpp:51",
         &format!("Wrote upgraded NetParameter text proto to {}", to.display()),
@@ -155,7 +148,7 @@ fn solver_text(args: &Args, ui: &mut Ui) -> Result<Status> {
     // Where snapshots go is settled when the solver is read, not in the file.
     new.snapshot_prefix.clone_from(&old.snapshot_prefix);
     news(ui, &old, &new, &from, &[]);
-    write_text(&to, &text::print("SolverParameter", &new))?;
+    write_file(&to, text::print("SolverParameter", &new).as_bytes())?;
     ui.log(
         "upgrade_solver_proto_text.cpp:49",
         &format!(

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -11,9 +10,9 @@ use serde::Serialize;
 
 use super::{page, runs::picture};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     journal::{self, LINES, Line, PICTURES},
-    model_io::atomic_write,
+    model_io::write_file,
 };
 
 /// A run for a report.
@@ -85,10 +84,7 @@ pub fn report(runs: &[Run], title: &str) -> Result<String> {
 /// `Io` where a record cannot be read, or the file not be written.
 pub fn write_report(runs: &[Run], title: &str, path: &Path) -> Result<()> {
     let text = report(runs, title)?;
-    atomic_write(path, |to| {
-        to.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, text.as_bytes())
 }
 
 /// Some of `n` places, evenly, the first and the last among them.

@@ -69,6 +69,17 @@ where
     Ok(())
 }
 
+/// Writes these bytes to `path`, as [`atomic_write`] does.
+///
+/// # Errors
+/// `Io` where the system refuses.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    atomic_write(path, |file| {
+        file.write_all(bytes)
+            .map_err(|e| Error::io("write", path, &e))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

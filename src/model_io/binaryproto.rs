@@ -1,10 +1,10 @@
 //! One blob in a file, `.binaryproto`: Caffe's mean images; and the blobs inside every other file of weights.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use prost::Message as _;
 
-use super::atomic_write;
+use super::write_file;
 use crate::{
     error::{Error, Place, Result},
     schema::{BlobProto, BlobShape},
@@ -115,10 +115,7 @@ pub fn write_binaryproto(path: &Path, view: View<'_>) -> Result<()> {
         blob.width = Some(width);
     }
     let bytes = blob.encode_to_vec();
-    atomic_write(path, |w| {
-        w.write_all(&bytes)
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, &bytes)
 }
 
 #[cfg(test)]

@@ -12,4 +12,4 @@ pub mod solverstate;
 mod stream;
 pub mod weights;
 
-pub use atomic::{Writer, atomic_write};
+pub use atomic::{Writer, atomic_write, write_file};

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
-    io::{Read as _, Write as _},
+    io::Read as _,
     path::Path,
 };
 
@@ -14,7 +14,7 @@ use super::{
     binaryproto::to_tensor,
     caffemodel,
     hdf5::{Content, Tree, write},
-    npz,
+    npz, write_file,
 };
 use crate::{
     error::{Error, ErrorKind, Place, Result},
@@ -326,10 +326,7 @@ fn shared(layer: &str, i: usize) -> Error {
 /// # Errors
 /// `Io` where the file cannot be written, which then stays as it was.
 pub fn write_message(path: &Path, net: &NetParameter) -> Result<()> {
-    atomic_write(path, |out| {
-        out.write_all(&net.encode_to_vec())
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, &net.encode_to_vec())
 }
 
 /// Figures of some values.

@@ -1,13 +1,13 @@
 //! The messages of ONNX, how a file of them is read and written, and short ways to make their parts.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use half::{bf16, f16};
 use prost::Message as _;
 
 use crate::{
     error::{Error, Place, Result},
-    model_io::atomic_write,
+    model_io::write_file,
     tensor::Shape,
 };
 
@@ -58,10 +58,7 @@ pub fn write(path: &Path, model: &ModelProto) -> Result<()> {
             "the model is larger than 2 GiB, which one ONNX file cannot hold",
         ));
     }
-    atomic_write(path, |out| {
-        out.write_all(&model.encode_to_vec())
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, &model.encode_to_vec())
 }
 
 fn attribute(name: &str, kind: AttributeType) -> AttributeProto {

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::tolerance;
 use crate::{
-    cli::{args::Args, command::Status, table::Table, ui::Ui, view::save},
+    cli::{args::Args, command::Status, table::Table, ui::Ui},
     error::{Error, Result},
+    model_io::write_file,
     number::{g, general},
     report::{
         log::Log,
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args, a: &Path, b: &Path, ui: &mut Ui) -> Result<Status
         let names = names(a, b);
         let logs = [(names[0].as_str(), &ours), (names[1].as_str(), &theirs)];
         let plot = loss_plot(&logs, first.map(|(_, spot)| spot.iteration));
-        save(&path, plot.to_svg().as_bytes())?;
+        write_file(&path, plot.to_svg().as_bytes())?;
         ui.log("cortado:1", &format!("Plot written to {}", path.display()));
         ui.tell(&format!("plot in {}", path.display()));
     }

@@ -10,6 +10,7 @@ use crate::{
     },
     database::label_map,
     error::{Error, Result},
+    model_io::write_file,
     text,
 };
 
@@ -46,7 +47,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let lines = fs::read_to_string(&list).map_err(|e| Error::io("read", &list, &e))?;
     let background = args.switch("include_background");
     let map = label_map(&list.to_string_lossy(), &lines, background, &delimiter)?;
-    super::write_text(&output, &text::print("LabelMap", &map))?;
+    write_file(&output, text::print("LabelMap", &map).as_bytes())?;
     let text = format!("{} classes in {}", map.item.len(), output.display());
     super::say(ui, "cortado:1", &text);
     Ok(Status::Done)

@@ -15,6 +15,7 @@ use crate::{
         files::Folder,
         list::{Form, List},
     },
+    model_io::write_file,
 };
 
 /// The row of the table.
@@ -65,7 +66,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let mut work = Work::begin(ui, "images", images, "get_image_size.cpp:100", 1000)?;
     let text = image_sizes(&list, &folder, ids.as_ref(), &mut work)?;
     work.end();
-    super::write_text(&output, &text)?;
+    write_file(&output, text.as_bytes())?;
     Ok(Status::Done)
 }
 

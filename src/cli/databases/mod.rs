@@ -9,14 +9,8 @@ pub(super) mod create_label_map;
 pub(super) mod get_image_size;
 pub(super) mod work;
 
-use std::{io::Write as _, path::Path};
-
 use super::{args::Flag, ui::Ui};
-use crate::{
-    error::{Error, Result},
-    model_io::atomic_write,
-    schema::data_parameter::Db,
-};
+use crate::schema::data_parameter::Db;
 
 /// The words of `--backend`.
 pub(super) const BACKENDS: &[(&str, Db)] = &[("lmdb", Db::Lmdb), ("leveldb", Db::Leveldb)];
@@ -31,12 +25,4 @@ pub(super) const BACKEND: Flag = Flag::value(
 pub(super) fn say(ui: &mut Ui, tag: &str, text: &str) {
     ui.log(tag, text);
     ui.tell(text);
-}
-
-/// Writes a text as a whole.
-pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
-    atomic_write(path, |w| {
-        w.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", path, &e))
-    })
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use crate::{
         datum::{Color, Pixels, Sample},
         record::Stored,
     },
-    model_io::atomic_write,
+    model_io::write_file,
     number::g,
     schema::AnnotationGroup,
 };
@@ -147,10 +146,7 @@ pub(super) fn show(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
     let text = database.text(&key);
     if let Some(path) = args.path("out") {
         let picture = png(sample).map_err(placed)?;
-        atomic_write(&path, |w| {
-            w.write_all(&picture)
-                .map_err(|e| Error::io("write", &path, &e))
-        })?;
+        write_file(&path, &picture)?;
         ui.log(
             "cortado:1",
             &format!("Record written to {}", path.display()),

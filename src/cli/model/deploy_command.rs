@@ -1,7 +1,5 @@
 //! `deploy`: the net that is deployed from the one that is trained, or whether two belong together.
 
-use std::io::Write as _;
-
 use serde_json::json;
 
 use super::super::{
@@ -13,10 +11,9 @@ use super::super::{
 };
 use crate::{
     deploy::{self, Difference, Options},
-    error::Error,
     error::Result,
     load,
-    model_io::atomic_write,
+    model_io::write_file,
     schema::NetState,
 };
 
@@ -81,10 +78,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     match args.path("output") {
         None => ui.print(&text)?,
         Some(path) => {
-            atomic_write(&path, |out| {
-                out.write_all(text.as_bytes())
-                    .map_err(|e| Error::io("write", &path, &e))
-            })?;
+            write_file(&path, text.as_bytes())?;
             ui.tell(&format!("wrote {}", path.display()));
         }
     }

@@ -1,6 +1,6 @@
 //! `draw`: a net as a drawing.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use super::super::{
     args::{Args, Flag},
@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     anatomy::{Direction, Drawing, dot, svg},
     error::{Error, Result},
-    model_io::atomic_write,
+    model_io::write_file,
     schema::Phase,
 };
 
@@ -68,10 +68,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             .help("Graphviz makes other pictures of a .dot: dot -Tpng net.dot -o net.png"));
         }
     };
-    atomic_write(&path, |out| {
-        out.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", &path, &e))
-    })?;
+    write_file(&path, text.as_bytes())?;
     ui.print(&format!("drew {} to {}\n", net.name(), path.display()))?;
     Ok(Status::Done)
 }

@@ -8,10 +8,9 @@ use super::super::{
 };
 use crate::{
     error::{Error, Result},
-    net::{Keep, Net},
+    net::Net,
     onnx::{self, ExportOptions, Exported},
     params::Params,
-    schema::Phase,
     tensor::{Shape, Tensor},
 };
 
@@ -46,14 +45,7 @@ pub(in crate::cli) const COMMAND: Command = Command {
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "export-onnx --model=deploy.prototxt --weights=net.caffemodel";
-    let wish = Wish {
-        phase: Phase::Test,
-        own_state: false,
-        backward: false,
-        keep: Keep::Outputs,
-        wanted: Vec::new(),
-        frozen: false,
-    };
+    let wish = Wish::test(false);
     let Loaded { mut net, params } = nets::load(args, &wish, example, ui)?;
     if args.paths("weights").is_empty() && !params.is_empty() {
         ui.warn("no --weights were given: the model gets what the fillers of the net make");

@@ -1,7 +1,5 @@
 //! `fold`: BatchNorm, Scale and Bias into the weights before them, for good.
 
-use std::io::Write as _;
-
 use rand::RngExt as _;
 
 use super::super::{
@@ -15,10 +13,11 @@ use crate::{
     events::Silent,
     graph::{self, NodeId},
     model_io::{
-        atomic_write, caffemodel,
+        caffemodel,
         weights::{self, Layer},
+        write_file,
     },
-    net::{Keep, Level, Net, NetOptions},
+    net::{Level, Net, NetOptions},
     number::g,
     optimize::{self, Chain, Folded},
     params::Params,
@@ -53,14 +52,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "fold --model=deploy.prototxt --weights=net.caffemodel --output=folded.prototxt";
     let output = args.need("output", "a place for the new net", example)?;
     args.need("weights", "weights", example)?;
-    let wish = Wish {
-        phase: Phase::Test,
-        own_state: false,
-        backward: false,
-        keep: Keep::Outputs,
-        wanted: Vec::new(),
-        frozen: false,
-    };
+    let wish = Wish::test(false);
     let file = super::read(args, example, ui)?;
     let Loaded { net, mut params } = nets::load(args, &wish, example, ui)?;
     let chains = optimize::chains(net.graph())?;
@@ -80,10 +72,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     bare.layer.iter_mut().for_each(|l| l.blobs.clear());
     let text = print("NetParameter", &bare);
     weights::Model::from_message(folded)?.write(&weights_path)?;
-    atomic_write(&output, |out| {
-        out.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", &output, &e))
-    })?;
+    write_file(&output, text.as_bytes())?;
     let gone: usize = chains.iter().map(|c| c.tail.len()).sum();
     let agree = match apart {
         Some(apart) => format!(

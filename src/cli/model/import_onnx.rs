@@ -1,7 +1,5 @@
 //! `import-onnx`: a net with its weights from a model of another framework.
 
-use std::io::Write as _;
-
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
@@ -9,8 +7,8 @@ use super::super::{
     ui::Ui,
 };
 use crate::{
-    error::{Error, Place, Result},
-    model_io::{atomic_write, weights},
+    error::{Place, Result},
+    model_io::{weights, write_file},
     onnx,
     text::print,
 };
@@ -56,10 +54,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let text = print("NetParameter", &net);
     let (layers, values) = (net.layer.len(), stored.count());
     stored.write(&weights_path)?;
-    atomic_write(&net_path, |out| {
-        out.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", &net_path, &e))
-    })?;
+    write_file(&net_path, text.as_bytes())?;
     ui.print(&format!(
         "wrote {layers} layers to {} and {values} values to {}\n",
         net_path.display(),

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Observer},
     feed::lmdb::LmdbWriter,
-    model_io::{atomic_write, binaryproto::write_binaryproto},
+    model_io::{binaryproto::write_binaryproto, write_file},
     schema::Datum,
     tensor::Tensor,
 };
@@ -110,10 +109,7 @@ pub(super) fn claim(dir: &Path, force: bool) -> Result<()> {
 
 /// Writes a text as a whole.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    atomic_write(path, |w| {
-        w.write_all(text.as_bytes())
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, text.as_bytes())
 }
 
 /// Writes the files of a network into its folder, and returns that. A file that is there with other content, edited by

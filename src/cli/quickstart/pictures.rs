@@ -1,11 +1,8 @@
 //! Heat maps of what the networks say, beside the faces and the truth.
 
-use std::{
-    io::{Cursor, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 
 use super::{
     evaluate::{Answer, Report},
@@ -13,8 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model_io::atomic_write,
-    report::heatmap::{Picture, Sheet},
+    model_io::write_file,
+    report::{
+        self,
+        heatmap::{Picture, Sheet},
+    },
 };
 
 /// How many faces are shown.
@@ -82,15 +82,7 @@ fn save(
         rows,
     };
     let path = folder.join(format!("{name}.png"));
-    let mut bytes = Cursor::new(Vec::new());
-    sheet
-        .render()
-        .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|e| Error::data(format!("cannot make '{}': {e}", path.display())))?;
-    atomic_write(&path, |w| {
-        w.write_all(bytes.get_ref())
-            .map_err(|e| Error::io("write", &path, &e))
-    })?;
+    write_file(&path, &report::png(&sheet.render())?)?;
     Ok(path)
 }
 

@@ -7,7 +7,6 @@ mod segment;
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +18,7 @@ use super::{
     args::{Args, Flag},
     command::Status,
     nets::{self, Loaded, Wish},
+    run::feed::mean_values,
     ui::Ui,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
         pictures::{self, Pictures},
         transform::Transformer,
     },
-    model_io::{atomic_write, binaryproto::read_binaryproto},
+    model_io::{binaryproto::read_binaryproto, write_file},
     net::{Keep, Net},
     params::Params,
     report::{self, heatmap::Picture},
@@ -193,10 +193,9 @@ fn transformer(args: &Args) -> Result<Transformer> {
         ..Default::default()
     };
     if let Some(mean) = args.text("mean") {
-        let values: Result<Vec<f32>, _> = mean.split(',').map(|v| v.trim().parse()).collect();
-        param.mean_value = match values {
-            Ok(values) => values,
-            Err(_) => {
+        param.mean_value = match mean_values(&mean) {
+            Some(values) => values,
+            None => {
                 let mean = read_binaryproto(Path::new(&mean))?;
                 let channels = mean.shape.legacy(1);
                 let plane = mean.data.len().checked_div(channels).unwrap_or(0).max(1);
@@ -285,8 +284,5 @@ fn show<'a>(sample: &Sample<'_>, rgb: &'a [u8]) -> Result<Picture<'a>> {
 /// Writes a picture as PNG.
 fn save(path: &Path, picture: &image::RgbImage) -> Result<()> {
     let bytes = report::png(picture)?;
-    atomic_write(path, |w| {
-        w.write_all(&bytes)
-            .map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, &bytes)
 }

@@ -1,7 +1,5 @@
 //! `segment`: maps of classes: labels as a palette PNG, laid over the image, and a heat map for each channel.
 
-use std::io::Write as _;
-
 use serde_json::json;
 
 use super::{
@@ -17,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     feed::pictures::rgb,
     metrics::argmax,
-    model_io::atomic_write,
+    model_io::write_file,
     report::palette,
     tensor::View,
 };
@@ -209,9 +207,7 @@ fn write_labels(
     let mut writer = encoder.write_header().map_err(wrong)?;
     writer.write_image_data(&bytes).map_err(wrong)?;
     writer.finish().map_err(wrong)?;
-    atomic_write(path, |w| {
-        w.write_all(&file).map_err(|e| Error::io("write", path, &e))
-    })
+    write_file(path, &file)
 }
 
 #[cfg(test)]

@@ -285,6 +285,11 @@ fn take_arrays(
     }
 }
 
+/// What `--mean` says in numbers, one a channel; `None` where it names a file.
+pub(crate) fn mean_values(text: &str) -> Option<Vec<f32>> {
+    text.split(',').map(|v| v.trim().parse().ok()).collect()
+}
+
 /// `--mean` and `--scale`, as a net's `transform_param` would say it.
 fn transformer(args: &Args) -> Result<Transformer> {
     let mut param = TransformationParameter {
@@ -292,10 +297,9 @@ fn transformer(args: &Args) -> Result<Transformer> {
         ..Default::default()
     };
     if let Some(mean) = args.text("mean") {
-        let values: Result<Vec<f32>, _> = mean.split(',').map(|v| v.trim().parse()).collect();
-        match values {
-            Ok(values) => param.mean_value = values,
-            Err(_) => param.mean_file = Some(mean),
+        match mean_values(&mean) {
+            Some(values) => param.mean_value = values,
+            None => param.mean_file = Some(mean),
         }
     }
     Transformer::new(&param, false, Path::new(""))

@@ -8,10 +8,7 @@ mod look;
 mod source;
 mod units;
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     args::{Args, Flag},
@@ -23,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model_io::atomic_write,
+    model_io::write_file,
     number::g,
     report::{channels::Figures, gallery::Gallery},
 };
@@ -276,7 +273,7 @@ impl Target {
             true => gallery.svg()?.into_bytes(),
             false => gallery.png()?,
         };
-        save(path, &bytes)?;
+        write_file(path, &bytes)?;
         ui.log(
             "cortado:1",
             &format!("Picture written to {}", path.display()),
@@ -284,12 +281,4 @@ impl Target {
         ui.tell(&format!("picture in {}", path.display()));
         Ok(())
     }
-}
-
-/// Writes a file whole or not at all.
-pub(in crate::cli) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic_write(path, |file| {
-        file.write_all(bytes)
-            .map_err(|e| Error::io("write", path, &e))
-    })
 }

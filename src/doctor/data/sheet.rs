@@ -1,18 +1,18 @@
 //! A sheet of a few training samples with their labels laid over, as PNG.
 
-use std::{
-    io::{Cursor, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 
 use super::{super::wiring::Feed, survey::open};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     feed::datum::{self, Color, Pixels, Sample},
-    model_io::atomic_write,
-    report::heatmap::{Picture, Sheet},
+    model_io::write_file,
+    report::{
+        self,
+        heatmap::{Picture, Sheet},
+    },
 };
 
 /// Samples that are shown.
@@ -96,15 +96,7 @@ pub(super) fn write(
         rows,
     };
     let path = dir.join("samples.png");
-    let mut bytes = Cursor::new(Vec::new());
-    sheet
-        .render_plain()
-        .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|e| Error::data(format!("cannot make '{}': {e}", path.display())))?;
-    atomic_write(&path, |w| {
-        w.write_all(bytes.get_ref())
-            .map_err(|e| Error::io("write", &path, &e))
-    })?;
+    write_file(&path, &report::png(&sheet.render_plain())?)?;
     Ok(Some(path))
 }
 

@@ -107,7 +107,7 @@ pub(super) fn block(coefficients: &[i16; 64], quantizer: &[u16; 64], to: &mut [u
 mod tests {
     use super::*;
 
-    /// Against the definition in floats: never more than 1 apart, and mostly equal.
+    /// Against the definition in floats: never more than 1 apart, and equal in 98 % of 3200 samples.
     #[test]
     fn near_the_definition() {
         use rand::RngExt as _;
@@ -138,7 +138,7 @@ mod tests {
                 apart += usize::from(off > 0.0);
             }
         }
-        assert!(apart < 100, "{apart}");
+        assert!(apart < 64, "{apart}");
     }
 
     #[test]
