@@ -38,6 +38,27 @@ fn trim(digits: &str) -> &str {
     }
 }
 
+/// As Python prints a float: the fewest digits that mean this number, `100.0`, `1e-05`, `nan`.
+pub fn repr(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".to_owned();
+    }
+    if x.is_infinite() || (1e-4..1e16).contains(&x.abs()) || x == 0.0 {
+        return format!("{x:?}");
+    }
+    let scientific = format!("{x:e}");
+    match scientific.split_once('e') {
+        Some((digits, power)) => {
+            let (sign, power) = match power.strip_prefix('-') {
+                Some(power) => ('-', power),
+                None => ('+', power),
+            };
+            format!("{digits}e{sign}{power:0>2}")
+        }
+        None => scientific,
+    }
+}
+
 /// With two digits, for a person: `1200`, `0.064`, `3.2e-09`; without an exponent where that is short.
 pub fn rough(x: f64) -> String {
     let size = x.abs();
@@ -51,6 +72,26 @@ pub fn rough(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_python_does() {
+        for (x, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (100.0, "100.0"),
+            (0.1, "0.1"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1.5e-7, "1.5e-07"),
+            (-2.5e-100, "-2.5e-100"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(repr(x), text);
+        }
+    }
 
     #[test]
     fn as_printf_does() {

@@ -138,6 +138,21 @@ fn every_layer_has_cases_and_a_formula() {
 }
 
 #[test]
+fn the_readme_has_a_line_for_every_command() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let told: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `cortado ")?.split([' ', '`']).next())
+        .collect();
+    let mut known: Vec<&str> = cortado::cli::COMMANDS.iter().map(|c| c.name).collect();
+    known.sort_unstable();
+    let mut sorted = told.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, known, "one line for each command");
+}
+
+#[test]
 fn files_stay_small() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut lengths: Vec<(usize, String)> = ["src", "tests", "benches"]

@@ -15,6 +15,7 @@ mod hdf5;
 mod journal;
 mod laws;
 mod layering;
+mod logs;
 mod metrics;
 mod model;
 mod onnx;

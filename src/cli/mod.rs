@@ -21,6 +21,8 @@ mod model;
 mod names;
 mod nets;
 mod onlookers;
+mod parse_log;
+mod plot;
 mod progress;
 pub mod quickstart;
 mod recognize;
@@ -57,6 +59,8 @@ pub const COMMANDS: &[&Command] = &[
     &run::COMMAND,
     &calibrate::COMMAND,
     &compare::COMMAND,
+    &parse_log::COMMAND,
+    &plot::COMMAND,
     &check::COMMAND,
     &explain::COMMAND,
     &doctor::COMMAND,

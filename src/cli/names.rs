@@ -50,6 +50,7 @@ const NAMES: &[Name] = &[
         command: "time",
         flags: &["model", "iterations", "", ""],
     },
+    tool("parse_log"),
     Name {
         name: "test_net",
         command: "test",

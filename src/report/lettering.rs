@@ -131,22 +131,48 @@ pub(super) fn fit(text: &str, scale: f32, room: u32) -> String {
     short
 }
 
+/// What a text is written with.
+pub(super) struct Pen {
+    /// Pixels between points of the grid.
+    pub(super) scale: f32,
+    /// Half the thickness of a stroke, in pixels.
+    pub(super) half: f32,
+    /// The colour.
+    pub(super) color: Rgb,
+    /// The text runs upwards; its upper left corner is then at the lower left.
+    pub(super) upwards: bool,
+}
+
 /// Writes a text with its upper left corner at `(x, y)`; what lies outside the picture is cut off. A letter that is
 /// not known is a box.
 pub(super) fn write(image: &mut RgbImage, text: &str, (x, y): (u32, u32), scale: f32, color: Rgb) {
+    let pen = Pen {
+        scale,
+        half: scale * 0.5,
+        color,
+        upwards: false,
+    };
+    write_with(image, text, [x as f32, y as f32], &pen);
+}
+
+/// [`write`] with any pen, from any place.
+pub(super) fn write_with(image: &mut RgbImage, text: &str, [x, y]: [f32; 2], pen: &Pen) {
+    let room = image.width().max(image.height()) as f32;
     for (i, letter) in text.chars().enumerate() {
-        let left = x as f32 + i as f32 * ADVANCE * scale;
-        if left > image.width() as f32 {
+        let along = i as f32 * ADVANCE * pen.scale;
+        if along > room {
             break;
         }
         for (a, b) in strokes(glyph(letter)) {
             let place = |p: [u8; 2]| {
-                [
-                    left + (f32::from(p[0]) + 0.5) * scale,
-                    y as f32 + (f32::from(p[1]) + 0.5) * scale,
-                ]
+                let right = along + (f32::from(p[0]) + 0.5) * pen.scale;
+                let down = (f32::from(p[1]) + 0.5) * pen.scale;
+                match pen.upwards {
+                    true => [x + down, y - right],
+                    false => [x + right, y + down],
+                }
             };
-            stroke(image, place(a), place(b), scale * 0.5, color);
+            stroke(image, place(a), place(b), pen.half, pen.color);
         }
     }
 }
@@ -194,8 +220,8 @@ fn strokes(rows: &[u8]) -> Vec<([u8; 2], [u8; 2])> {
     lines
 }
 
-/// A line with round ends, smooth at its edges.
-fn stroke(image: &mut RgbImage, a: [f32; 2], b: [f32; 2], half: f32, color: Rgb) {
+/// A line with round ends, smooth at its edges, `2 * half` pixels thick.
+pub(super) fn stroke(image: &mut RgbImage, a: [f32; 2], b: [f32; 2], half: f32, color: Rgb) {
     let along = [b[0] - a[0], b[1] - a[1]];
     let length = along[0] * along[0] + along[1] * along[1];
     let span = |axis: usize, size: u32| {

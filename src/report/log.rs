@@ -13,8 +13,9 @@ use std::{
 use crate::error::{Error, Result};
 
 mod line;
+pub mod table;
 
-use line::{Line, Stamp, parse};
+use line::{Line, Output, Stamp, Under, parse};
 
 /// Records that are kept at most; what comes later is counted, not kept.
 const MOST: usize = 1 << 22;
@@ -28,6 +29,10 @@ const OUTPUTS: usize = 4096;
 pub struct Log {
     /// Names of outputs, in the order in which they first come.
     pub names: Vec<String>,
+    /// Which of them count in the loss, as far as the log says.
+    pub weighted: Vec<bool>,
+    /// When solving began, in seconds since the first line that has a time.
+    pub solving: Option<f64>,
     /// Displayed iterations, in the order of the file.
     pub train: Vec<Train>,
     /// Tests, in the order of the file.
@@ -41,12 +46,14 @@ pub struct Log {
 pub struct Train {
     /// Its number.
     pub iteration: u64,
-    /// Seconds since the first line that has a time.
+    /// When its first output was told, or its loss where it has none: seconds since the first line that has a time.
     pub seconds: Option<f64>,
     /// The smoothed loss.
     pub loss: Option<f64>,
     /// The rate.
     pub rate: Option<f64>,
+    /// The rate that the log told last when the first output came: Caffe tells an iteration's own rate after them.
+    pub last_rate: Option<f64>,
     /// Values of output blobs: position in [`Log::names`], value.
     pub outputs: Vec<(u32, f64)>,
 }
@@ -58,10 +65,12 @@ pub struct Test {
     pub iteration: u64,
     /// Index of the test net.
     pub net: u32,
-    /// Seconds since the first line that has a time.
+    /// When its first output was told, or its beginning where it has none: seconds since the first line that has a time.
     pub seconds: Option<f64>,
     /// The total loss, where it was asked for.
     pub loss: Option<f64>,
+    /// The rate that the log told last before it.
+    pub last_rate: Option<f64>,
     /// Values of output blobs: position in [`Log::names`], value.
     pub outputs: Vec<(u32, f64)>,
 }
@@ -126,15 +135,6 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// What the lines belong to.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Under {
-    #[default]
-    Nothing,
-    Train,
-    Test,
-}
-
 #[derive(Default)]
 struct Builder {
     log: Log,
@@ -144,6 +144,8 @@ struct Builder {
     /// Years that have gone by since, and the last stamp: logs of glog have no year.
     years: f64,
     last: Option<Stamp>,
+    /// The rate that was told last.
+    rate: Option<f64>,
 }
 
 impl Builder {
@@ -162,7 +164,11 @@ impl Builder {
                     train.loss = Some(loss);
                 }
             }
+            Some(Line::Solving) => {
+                self.log.solving = self.log.solving.or(seconds);
+            }
             Some(Line::Rate { iteration, rate }) => {
+                self.rate = Some(rate);
                 if let Some(train) = self.train(iteration, seconds) {
                     train.rate = Some(rate);
                 }
@@ -173,8 +179,7 @@ impl Builder {
                     test.loss = Some(loss);
                 }
             }
-            Some(Line::TrainOutput { blob, value }) => self.output(Under::Train, blob, value),
-            Some(Line::TestOutput { blob, value }) => self.output(Under::Test, blob, value),
+            Some(Line::Output { under, output }) => self.output(under, output, seconds),
         }
     }
 
@@ -195,6 +200,7 @@ impl Builder {
             self.log.train.push(Train {
                 iteration,
                 seconds,
+                last_rate: self.rate,
                 ..Train::default()
             });
         }
@@ -212,24 +218,39 @@ impl Builder {
             iteration,
             net,
             seconds,
+            last_rate: self.rate,
             ..Test::default()
         });
     }
 
-    fn output(&mut self, under: Under, blob: &str, value: f64) {
+    fn output(&mut self, under: Under, output: Output<'_>, told: Option<f64>) {
         if self.under != under {
             return;
         }
-        let Some(name) = self.intern(blob) else {
+        let Some(name) = self.intern(output.blob) else {
             return;
         };
-        let outputs = match under {
-            Under::Train => self.log.train.last_mut().map(|t| &mut t.outputs),
-            Under::Test => self.log.tests.last_mut().map(|t| &mut t.outputs),
+        if let Some(weighted) = self.log.weighted.get_mut(name as usize) {
+            *weighted |= output.weighted;
+        }
+        let record = match under {
+            Under::Train => self
+                .log
+                .train
+                .last_mut()
+                .map(|t| (&mut t.outputs, &mut t.seconds)),
+            Under::Test => self
+                .log
+                .tests
+                .last_mut()
+                .map(|t| (&mut t.outputs, &mut t.seconds)),
             Under::Nothing => None,
         };
-        if let Some(outputs) = outputs.filter(|o| o.len() < OUTPUTS) {
-            outputs.push((name, value));
+        if let Some((outputs, seconds)) = record.filter(|(o, _)| o.len() < OUTPUTS) {
+            if outputs.is_empty() {
+                *seconds = told.or(*seconds);
+            }
+            outputs.push((name, output.value));
         }
     }
 
@@ -242,6 +263,7 @@ impl Builder {
             return None;
         }
         self.log.names.push(name.to_owned());
+        self.log.weighted.push(false);
         self.index.insert(name.to_owned(), index);
         Some(index)
     }
@@ -274,11 +296,14 @@ impl Builder {
         };
         let under = match kind {
             "train" => {
+                let rate = record.get("rate").map(number);
+                // It is told with the outputs.
+                self.rate = rate.or(self.rate);
                 let Some(train) = self.train(iteration, seconds) else {
                     return;
                 };
                 train.loss = record.get("loss").map(number);
-                train.rate = record.get("rate").map(number);
+                train.rate = rate;
                 Under::Train
             }
             "test" => {
@@ -290,7 +315,12 @@ impl Builder {
         };
         for output in record["outputs"].as_array().into_iter().flatten() {
             if let Some(blob) = output["blob"].as_str() {
-                self.output(under, blob, number(&output["value"]));
+                let output = Output {
+                    blob,
+                    value: number(&output["value"]),
+                    weighted: output["weight"].as_f64().is_some_and(|w| w != 0.0),
+                };
+                self.output(under, output, seconds);
             }
         }
     }
@@ -305,6 +335,7 @@ mod tests {
     }
 
     const NEW: &str = "\
+I1123 04:16:14.861400 23183 solver.cpp:289] Solving faces
 I1123 04:16:14.861480 23183 solver.cpp:347] Iteration 0, Testing net (#0)
 I1123 04:16:14.878727 23183 solver.cpp:414]     Test net output #0: accuracy = 0.291667
 I1123 04:16:14.878810 23183 solver.cpp:414]     Test net output #1: loss = 1.60507 (* 1 = 1.60507 loss)
@@ -325,7 +356,16 @@ I1123 04:16:16.904548 23183 solver.cpp:239] Iteration 20 (83.3333 iter/s, 0.012s
             (0, Some(1.60871), Some(0.05))
         );
         assert_eq!(first.outputs, [(1, 1.60871)]);
-        assert!((first.seconds.unwrap() - 1.030_025).abs() < 1e-6);
+        // Its first output's, and the rate is told after that.
+        assert!((first.seconds.unwrap() - 1.030_207).abs() < 1e-6);
+        assert_eq!(
+            (first.last_rate, log.train[1].last_rate),
+            (None, Some(0.05))
+        );
+        assert_eq!(
+            (log.solving, &log.weighted[..]),
+            (Some(0.0), &[false, true][..])
+        );
         assert!(log.train[1].loss.unwrap().is_nan());
         assert_eq!(log.tests[0].outputs, [(0, 0.291_667), (1, 1.60507)]);
         assert_eq!(
@@ -375,6 +415,11 @@ I1123 04:16:16.904548 23183 solver.cpp:239] Iteration 20 (83.3333 iter/s, 0.012s
         );
         assert_eq!(log.train[0].loss, Some(0.63));
         assert!(log.train[0].outputs[0].1.is_nan());
+        assert_eq!(log.weighted, [true, false]);
+        assert_eq!(
+            (log.train[0].last_rate, log.tests[0].last_rate),
+            (Some(0.01), Some(0.01))
+        );
         assert_eq!((log.tests[0].net, log.tests[0].seconds), (1, Some(5.0)));
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     compare::Tolerance,
+    curves::spread,
     log::Log,
     plot::{Mark, Plot, Series},
 };
@@ -79,7 +80,10 @@ pub fn figures(log: &Log) -> Vec<(String, BTreeMap<u64, f64>)> {
 }
 
 /// Outputs by name; a blob of several values has them numbered.
-fn named<'a>(log: &'a Log, outputs: &'a [(u32, f64)]) -> impl Iterator<Item = (String, f64)> + 'a {
+pub(super) fn named<'a>(
+    log: &'a Log,
+    outputs: &'a [(u32, f64)],
+) -> impl Iterator<Item = (String, f64)> + 'a {
     outputs.iter().enumerate().map(|(i, &(name, value))| {
         let same = |o: &&(u32, f64)| o.0 == name;
         let text = log.name(name);
@@ -170,19 +174,14 @@ pub fn loss_plot(logs: &[(&str, &Log)], parted: Option<u64>) -> Plot {
                 .iter()
                 .filter_map(|t| Some((t.iteration as f64, t.loss?)))
                 .collect(),
+            ..Series::default()
         })
         .collect();
-    let losses = || {
-        let points = series.iter().flat_map(|s| &s.points).map(|p| p.1);
-        points.filter(|y| y.is_finite())
-    };
-    let low = losses().fold(f64::INFINITY, f64::min);
-    let high = losses().fold(f64::NEG_INFINITY, f64::max);
     Plot {
         title: "Training loss".to_owned(),
         x_label: "iteration".to_owned(),
         y_label: "loss".to_owned(),
-        log_y: low > 0.0 && high / low > 100.0,
+        log_y: spread(&series),
         overlay: series.len() == 2,
         series,
         marks: parted

@@ -4,6 +4,7 @@ pub mod attribution;
 pub mod boxes;
 pub mod channels;
 pub mod compare;
+pub mod curves;
 pub mod filters;
 pub mod gallery;
 pub mod heatmap;

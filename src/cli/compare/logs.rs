@@ -6,7 +6,13 @@ use serde_json::{Value, json};
 
 use super::tolerance;
 use crate::{
-    cli::{args::Args, command::Status, table::Table, ui::Ui},
+    cli::{
+        args::Args,
+        command::Status,
+        plot::{short_names, warn_of_gaps},
+        table::Table,
+        ui::Ui,
+    },
     error::{Error, Result},
     model_io::write_file,
     number::{g, general},
@@ -20,13 +26,7 @@ pub(super) fn run(args: &Args, a: &Path, b: &Path, ui: &mut Ui) -> Result<Status
     let tolerance = tolerance(args)?;
     let (ours, theirs) = (Log::open(a)?, Log::open(b)?);
     for (path, log) in [(a, &ours), (b, &theirs)] {
-        if log.skipped > 0 {
-            ui.warn(&format!(
-                "{}: {} lines or records are left out: they are too long, or too many",
-                path.display(),
-                log.skipped
-            ));
-        }
+        warn_of_gaps(ui, path, log);
     }
     let figures = compare_logs(&ours, &theirs, tolerance);
     if figures.iter().all(|f| f.common == 0) {
@@ -46,8 +46,12 @@ pub(super) fn run(args: &Args, a: &Path, b: &Path, ui: &mut Ui) -> Result<Status
     }
     let first = first(&figures);
     if let Some(path) = args.path("plot") {
-        let names = names(a, b);
-        let logs = [(names[0].as_str(), &ours), (names[1].as_str(), &theirs)];
+        let names = short_names(&[a, b]);
+        let logs: Vec<_> = names
+            .iter()
+            .map(String::as_str)
+            .zip([&ours, &theirs])
+            .collect();
         let plot = loss_plot(&logs, first.map(|(_, spot)| spot.iteration));
         write_file(&path, plot.to_svg().as_bytes())?;
         ui.log("cortado:1", &format!("Plot written to {}", path.display()));
@@ -71,24 +75,6 @@ pub(super) fn run(args: &Args, a: &Path, b: &Path, ui: &mut Ui) -> Result<Status
 fn first(figures: &[Figure]) -> Option<(&Figure, Spot)> {
     let apart = figures.iter().filter_map(|f| Some((f, f.first?)));
     apart.min_by_key(|(_, spot)| spot.iteration)
-}
-
-/// File names, with as much of their folders as tells them apart.
-fn names(a: &Path, b: &Path) -> [String; 2] {
-    let parts = |path: &Path| -> Vec<String> {
-        let parts = path.components();
-        parts
-            .map(|c| c.as_os_str().to_string_lossy().into_owned())
-            .collect()
-    };
-    let (a, b) = (parts(a), parts(b));
-    let same = a
-        .iter()
-        .rev()
-        .zip(b.iter().rev())
-        .take_while(|(a, b)| a == b);
-    let keep = same.count() + 1;
-    [a, b].map(|parts| parts[parts.len().saturating_sub(keep)..].join("/"))
 }
 
 fn report(figures: &[Figure]) -> String {
@@ -169,18 +155,4 @@ fn figure_json(f: &Figure) -> Value {
         "worst": f.worst.as_ref().map(spot_json),
         "last": f.last.as_ref().map(spot_json),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_tell_files_apart() {
-        let of = |a, b| names(Path::new(a), Path::new(b));
-        assert_eq!(of("x/a.log", "y/b.log"), ["a.log", "b.log"]);
-        assert_eq!(of("r/x/log", "r/y/log"), ["x/log", "y/log"]);
-        assert_eq!(of("log", "r/log"), ["log", "r/log"]);
-        assert_eq!(of("log", "log"), ["log", "log"]);
-    }
 }

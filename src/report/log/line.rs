@@ -11,8 +11,26 @@ pub(super) enum Line<'a> {
     Rate { iteration: u64, rate: f64 },
     Testing { iteration: u64, net: u32 },
     TestLoss(f64),
-    TrainOutput { blob: &'a str, value: f64 },
-    TestOutput { blob: &'a str, value: f64 },
+    Solving,
+    Output { under: Under, output: Output<'a> },
+}
+
+/// What lines belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Under {
+    #[default]
+    Nothing,
+    Train,
+    Test,
+}
+
+/// A value of an output blob.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Output<'a> {
+    pub(super) blob: &'a str,
+    pub(super) value: f64,
+    /// Whether it counts in the loss.
+    pub(super) weighted: bool,
 }
 
 /// The time of glog's prefix, where there is one, and what the line says.
@@ -54,13 +72,17 @@ fn say(message: &str) -> Option<Line<'_>> {
     if let Some(rest) = after(message, "Iteration ") {
         return iteration(rest);
     }
-    if let Some(rest) = after(message, "Train net output #") {
-        let (blob, value) = output(rest)?;
-        return Some(Line::TrainOutput { blob, value });
+    if message == "Solving" || message.starts_with("Solving ") {
+        return Some(Line::Solving);
     }
-    if let Some(rest) = after(message, "Test net output #") {
-        let (blob, value) = output(rest)?;
-        return Some(Line::TestOutput { blob, value });
+    for (words, under) in [
+        ("Train net output #", Under::Train),
+        ("Test net output #", Under::Test),
+    ] {
+        if let Some(rest) = after(message, words) {
+            let output = output(rest)?;
+            return Some(Line::Output { under, output });
+        }
     }
     if let Some(rest) = after(message, "Test loss: ") {
         return Some(Line::TestLoss(value(rest)?));
@@ -68,9 +90,14 @@ fn say(message: &str) -> Option<Line<'_>> {
     // `Test score #0: 0.9`, as Caffe wrote it before outputs had names.
     let rest = after(message, "Test ")?;
     let (name, number) = rest.strip_prefix("score #").and(rest.split_once(": "))?;
-    Some(Line::TestOutput {
+    let output = Output {
         blob: name,
         value: value(number)?,
+        weighted: false,
+    };
+    Some(Line::Output {
+        under: Under::Test,
+        output,
     })
 }
 
@@ -109,13 +136,22 @@ fn iteration(rest: &str) -> Option<Line<'_>> {
 }
 
 /// `0: loss = 0.5 (* 1 = 0.5 loss)`.
-fn output(rest: &str) -> Option<(&str, f64)> {
+fn output(rest: &str) -> Option<Output<'_>> {
     let (_, rest) = rest.split_once(": ")?;
     // A name may hold anything, also an equals sign.
-    let rest = rest.split(" (* ").next()?;
-    let (blob, number) = rest.rsplit_once(" = ")?;
+    let (text, weighted) = match rest.split_once(" (* ") {
+        Some((text, _)) => (text, true),
+        None => (rest, false),
+    };
+    let (blob, number) = text.rsplit_once(" = ")?;
     let blob = blob.trim();
-    (!blob.is_empty() && blob.len() < 1024).then_some((blob, value(number)?))
+    let value = value(number)?;
+    let known = !blob.is_empty() && blob.len() < 1024;
+    known.then_some(Output {
+        blob,
+        value,
+        weighted,
+    })
 }
 
 /// A number as C++ prints it, up to the first space or comma.
@@ -160,14 +196,21 @@ mod tests {
         );
         assert_eq!(
             line("    Test net output #1: a = b = 0.5 (* 0.3 = 0.15 loss)"),
-            Some(Line::TestOutput {
-                blob: "a = b",
-                value: 0.5
+            Some(Line::Output {
+                under: Under::Test,
+                output: Output {
+                    blob: "a = b",
+                    value: 0.5,
+                    weighted: true
+                }
             })
         );
+        assert_eq!(line("Solving LeNet"), Some(Line::Solving));
+        assert_eq!(line("Solving"), Some(Line::Solving));
         assert_eq!(line("Test loss: 0.25"), Some(Line::TestLoss(0.25)));
         for nothing in [
             "Iteration",
+            "Solver scaffolding done.",
             "Iteration 7",
             "Iteration 7, x",
             "Iteration 7 (, loss = 1",

@@ -1,11 +1,18 @@
-//! Curves as SVG: axes with round numbers, a legend, light and dark by what the reader prefers.
+//! Curves: axes with round numbers and a legend, as SVG and as pixels.
 
+mod raster;
+mod scale;
+mod shape;
+mod svg;
 mod ticks;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, slice};
 
-use super::svg::escape;
-use ticks::{decades, round};
+use image::RgbImage;
+
+use super::palette::Rgb;
+use scale::{Scale, extent};
+use shape::{Anchor, Ink, Shape, Stroke, Text};
 
 /// A picture of curves.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +40,10 @@ pub struct Series {
     pub name: String,
     /// In their order. What is not finite leaves a gap.
     pub points: Vec<(f64, f64)>,
+    /// Which colour it has, where that is not its place among the curves.
+    pub hue: Option<usize>,
+    /// In dashes.
+    pub dashed: bool,
 }
 
 /// An upright line.
@@ -45,7 +56,9 @@ pub struct Mark {
 }
 
 const WIDTH: f64 = 960.0;
+/// A plot that stands alone, and one of several.
 const HEIGHT: f64 = 540.0;
+const LOWER: f64 = 400.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 28.0;
 const BOTTOM: f64 = 62.0;
@@ -53,140 +66,100 @@ const BOTTOM: f64 = 62.0;
 const FEW: usize = 60;
 
 /// Colours that differ for every common kind of colour blindness (after Okabe and Ito), for light and for dark paper.
-const COLORS: [(&str, &str); 8] = [
-    ("#0072b2", "#5ab4ef"),
-    ("#d55e00", "#ff9147"),
-    ("#00855f", "#2fcf9f"),
-    ("#b0478a", "#ea9fca"),
-    ("#8a6d00", "#f0c945"),
-    ("#4b4ded", "#a3a5ff"),
-    ("#a02020", "#ff8080"),
-    ("#4d5560", "#c3cad4"),
+const COLORS: [(Rgb, Rgb); 8] = [
+    ([0x00, 0x72, 0xb2], [0x5a, 0xb4, 0xef]),
+    ([0xd5, 0x5e, 0x00], [0xff, 0x91, 0x47]),
+    ([0x00, 0x85, 0x5f], [0x2f, 0xcf, 0x9f]),
+    ([0xb0, 0x47, 0x8a], [0xea, 0x9f, 0xca]),
+    ([0x8a, 0x6d, 0x00], [0xf0, 0xc9, 0x45]),
+    ([0x4b, 0x4d, 0xed], [0xa3, 0xa5, 0xff]),
+    ([0xa0, 0x20, 0x20], [0xff, 0x80, 0x80]),
+    ([0x4d, 0x55, 0x60], [0xc3, 0xca, 0xd4]),
 ];
 
-/// From values to places.
-struct Scale {
-    low: f64,
-    high: f64,
-    from: f64,
-    to: f64,
-    log: bool,
+/// Plots under each other.
+struct Sheet<'a> {
+    plots: &'a [Plot],
 }
 
-impl Scale {
-    fn new(range: Option<(f64, f64)>, (from, to): (f64, f64), log: bool) -> Self {
-        let (mut low, mut high) = range.unwrap_or(if log { (0.1, 1.0) } else { (0.0, 1.0) });
-        if log {
-            (low, high) = (low.log10(), high.log10());
-        }
-        if high - low <= f64::EPSILON * high.abs().max(low.abs()) {
-            let pad = if low == 0.0 || log {
-                0.5
-            } else {
-                low.abs() * 0.1
-            };
-            (low, high) = (low - pad, high + pad);
-        }
-        Self {
-            low,
-            high,
-            from,
-            to,
-            log,
-        }
+impl Sheet<'_> {
+    /// Of each plot.
+    fn height(&self) -> f64 {
+        if self.plots.len() > 1 { LOWER } else { HEIGHT }
     }
+}
 
-    /// With some air at both ends.
-    fn aired(mut self, share: f64) -> Self {
-        let air = (self.high - self.low) * share;
-        (self.low, self.high) = (self.low - air, self.high + air);
-        self
-    }
+/// Plots under each other as one SVG, 960 units wide, with its own style; well-formed whatever the texts hold.
+pub fn to_svg(plots: &[Plot]) -> String {
+    svg::sheet(&Sheet { plots })
+}
 
-    /// Where a value is; `None` where it is nowhere.
-    fn place(&self, value: f64) -> Option<f64> {
-        let value = if self.log {
-            (value > 0.0).then(|| value.log10())?
-        } else {
-            value
-        };
-        let at = (value - self.low) / (self.high - self.low);
-        at.is_finite()
-            .then_some(self.from + at * (self.to - self.from))
-    }
-
-    fn ticks(&self, about: usize) -> Vec<f64> {
-        match self.log {
-            true => decades(self.low, self.high),
-            false => round(self.low, self.high, about),
-        }
-    }
+/// Plots under each other as one picture, 1920 pixels wide. Letters that are not ASCII are boxes.
+pub fn to_picture(plots: &[Plot]) -> RgbImage {
+    raster::sheet(&Sheet { plots })
 }
 
 impl Plot {
-    /// The picture, 960 × 540 units, with its own style; well-formed whatever the texts hold.
+    /// The plot alone as SVG, 960 × 540 units.
     pub fn to_svg(&self) -> String {
+        to_svg(slice::from_ref(self))
+    }
+
+    /// What it is made of, at this height.
+    fn shapes(&self, height: f64) -> Vec<Shape> {
         let rows = self.legend_rows();
         let top = 56.0 + 24.0 * rows.len() as f64;
+        let bottom = height - BOTTOM;
         let finite =
             |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!self.log_y || y > 0.0);
         let points = || {
-            self.series
-                .iter()
-                .flat_map(|s| &s.points)
-                .filter(|p| finite(p))
+            let all = self.series.iter().flat_map(|s| &s.points);
+            all.filter(|p| finite(p))
         };
         let x = Scale::new(extent(points().map(|p| p.0)), (LEFT, WIDTH - RIGHT), false);
-        let y = Scale::new(
-            extent(points().map(|p| p.1)),
-            (HEIGHT - BOTTOM, top),
-            self.log_y,
-        )
-        .aired(0.04);
+        let y = Scale::new(extent(points().map(|p| p.1)), (bottom, top), self.log_y).aired(0.04);
 
-        let mut svg = self.head();
-        self.axes(&mut svg, &x, &y, top);
+        let mut title = Text::new((LEFT, 32.0), &self.title, Ink::Text, Anchor::Start);
+        title.title = true;
+        let mut shapes = vec![Shape::Text(title)];
+        self.axes(&mut shapes, &x, &y, (top, bottom));
         for mark in &self.marks {
-            if let Some(at) = x.place(mark.x) {
-                let bottom = HEIGHT - BOTTOM;
-                let (anchor, beside) = match at > WIDTH * 0.7 {
-                    true => ("end", at - 6.0),
-                    false => ("start", at + 6.0),
-                };
-                let _ = writeln!(
-                    svg,
-                    "<path class=\"mark\" d=\"M{at:.1} {top:.1}V{bottom:.1}\"/>\
-                     <text class=\"ink halo\" x=\"{beside:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                    top + 16.0,
-                    escape(&mark.label)
-                );
-            }
+            let Some(at) = x.place(mark.x) else {
+                continue;
+            };
+            let (anchor, beside) = match at > WIDTH * 0.7 {
+                true => (Anchor::End, at - 6.0),
+                false => (Anchor::Start, at + 6.0),
+            };
+            let mut word = Text::new((beside, top + 16.0), &mark.label, Ink::Text, anchor);
+            word.halo = true;
+            shapes.push(thin(vec![(at, top), (at, bottom)], Ink::Mark));
+            shapes.push(Shape::Text(word));
         }
         for (i, series) in self.series.iter().enumerate() {
-            self.curve(&mut svg, i, series, &x, &y);
+            shapes.push(self.curve(i, series, &x, &y));
         }
         for (row, entries) in rows.iter().enumerate() {
             let y = 60.0 + 24.0 * row as f64;
             for &(i, at) in entries {
-                let _ = writeln!(
-                    svg,
-                    "<path class=\"line c{}{}\" d=\"M{at:.1} {:.1}h22\"/><text class=\"ink\" x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
-                    i % COLORS.len(),
-                    self.breadth(i),
-                    y - 4.5,
-                    at + 30.0,
-                    escape(&self.series[i].name)
-                );
+                let series = &self.series[i];
+                shapes.push(Shape::Line {
+                    points: vec![(at, y - 4.5), (at + 22.0, y - 4.5)],
+                    ink: ink(i, series),
+                    stroke: self.stroke(i, series),
+                });
+                let name = Text::new((at + 30.0, y), &series.name, Ink::Text, Anchor::Start);
+                shapes.push(Shape::Text(name));
             }
         }
-        svg += "</svg>\n";
-        svg
+        shapes
     }
 
-    fn breadth(&self, i: usize) -> &'static str {
-        match self.overlay && i == 0 {
-            true => " broad",
-            false => "",
+    fn stroke(&self, i: usize, series: &Series) -> Stroke {
+        match (self.overlay && i == 0, series.dashed) {
+            (true, _) => Stroke::Broad,
+            (false, true) => Stroke::Dashed,
+            (false, false) => Stroke::Curve,
         }
     }
 
@@ -207,43 +180,6 @@ impl Plot {
             at += wide;
         }
         rows
-    }
-
-    fn head(&self) -> String {
-        let mut style = String::from(
-            "text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\
-             .title{font-size:18px;font-weight:600}.paper{fill:#fff}.ink{fill:#1b1e23}.faint{fill:#596069}\
-             .grid{stroke:#e2e5ea;fill:none}.axis{stroke:#8b929c;fill:none}\
-             .mark{stroke:#596069;stroke-dasharray:5 4;fill:none}\
-             .halo{paint-order:stroke;stroke:#fff;stroke-width:4px}\
-             .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\
-             .broad{stroke-width:6;stroke-opacity:.4}.dot{stroke:none}",
-        );
-        let mut dark = String::from(
-            ".paper{fill:#17191d}.ink{fill:#eceef1}.faint{fill:#a9b0ba}.grid{stroke:#2c3037}\
-             .axis{stroke:#6d747e}.mark{stroke:#a9b0ba}.halo{stroke:#17191d}",
-        );
-        for (i, (light, night)) in COLORS.iter().enumerate() {
-            let _ = write!(
-                style,
-                ".line.c{i}{{stroke:{light}}}.dot.c{i}{{fill:{light}}}"
-            );
-            let _ = write!(
-                dark,
-                ".line.c{i}{{stroke:{night}}}.dot.c{i}{{fill:{night}}}"
-            );
-        }
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-             viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"title desc\">\n\
-             <title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n\
-             <style>{style}@media (prefers-color-scheme:dark){{{dark}}}</style>\n\
-             <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
-             <text class=\"ink title\" x=\"{LEFT}\" y=\"32\">{}</text>\n",
-            escape(&self.title),
-            escape(&self.describe()),
-            escape(&self.title)
-        )
     }
 
     /// The curves in words, for who cannot see them.
@@ -274,92 +210,91 @@ impl Plot {
         text
     }
 
-    fn axes(&self, svg: &mut String, x: &Scale, y: &Scale, top: f64) {
-        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    fn axes(&self, shapes: &mut Vec<Shape>, x: &Scale, y: &Scale, (top, bottom): (f64, f64)) {
+        let right = WIDTH - RIGHT;
+        let within = |at: &f64, low: f64, high: f64| (low - 1.0..=high + 1.0).contains(at);
         for tick in y.ticks(6) {
-            if let Some(at) = y
-                .place(tick)
-                .filter(|at| (top - 1.0..=bottom + 1.0).contains(at))
-            {
-                let _ = writeln!(
-                    svg,
-                    "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"faint\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                    LEFT - 10.0,
-                    at + 4.5,
-                    number(tick)
-                );
+            if let Some(at) = y.place(tick).filter(|at| within(at, top, bottom)) {
+                shapes.push(thin(vec![(LEFT, at), (right, at)], Ink::Grid));
+                let place = (LEFT - 10.0, at + 4.5);
+                let tick = Text::new(place, number(tick), Ink::Faint, Anchor::End);
+                shapes.push(Shape::Text(tick));
             }
         }
         for tick in x.ticks(8) {
-            if let Some(at) = x
-                .place(tick)
-                .filter(|at| (LEFT - 1.0..=right + 1.0).contains(at))
-            {
-                let _ = writeln!(
-                    svg,
-                    "<path class=\"axis\" d=\"M{at:.1} {bottom}v5\"/><text class=\"faint\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                    bottom + 21.0,
-                    number(tick)
-                );
+            if let Some(at) = x.place(tick).filter(|at| within(at, LEFT, right)) {
+                shapes.push(thin(vec![(at, bottom), (at, bottom + 5.0)], Ink::Axis));
+                let place = (at, bottom + 21.0);
+                let tick = Text::new(place, number(tick), Ink::Faint, Anchor::Middle);
+                shapes.push(Shape::Text(tick));
             }
         }
-        let _ = writeln!(
-            svg,
-            "<path class=\"axis\" d=\"M{LEFT} {top}V{bottom}H{right}\"/>\n\
-             <text class=\"ink\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
-             <text class=\"ink\" transform=\"translate(20 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            (LEFT + right) / 2.0,
-            HEIGHT - 16.0,
-            escape(&self.x_label),
-            (top + bottom) / 2.0,
-            escape(&self.y_label)
-        );
+        let frame = vec![(LEFT, top), (LEFT, bottom), (right, bottom)];
+        shapes.push(thin(frame, Ink::Axis));
+        let across = ((LEFT + right) / 2.0, bottom + BOTTOM - 16.0);
+        shapes.push(Shape::Text(Text::new(
+            across,
+            &self.x_label,
+            Ink::Text,
+            Anchor::Middle,
+        )));
+        let up = (20.0, (top + bottom) / 2.0);
+        let mut label = Text::new(up, &self.y_label, Ink::Text, Anchor::Middle);
+        label.turned = true;
+        shapes.push(Shape::Text(label));
     }
 
-    fn curve(&self, svg: &mut String, i: usize, series: &Series, x: &Scale, y: &Scale) {
+    fn curve(&self, i: usize, series: &Series, x: &Scale, y: &Scale) -> Shape {
         let placed = series
             .points
             .iter()
             .map(|&(a, b)| Some((x.place(a)?, y.place(b)?)));
-        let runs = runs(placed);
-        let dots = series.points.len() <= FEW;
-        let color = i % COLORS.len();
-        let broad = self.breadth(i);
-        let _ = writeln!(svg, "<g><title>{}</title>", escape(&series.name));
-        for run in runs {
-            if let [(x, y)] = run[..] {
-                let _ = writeln!(
-                    svg,
-                    "<circle class=\"dot c{color}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
-                );
+        let few = series.points.len() <= FEW;
+        let (ink, stroke) = (ink(i, series), self.stroke(i, series));
+        let mut parts = Vec::new();
+        for run in runs(placed) {
+            if let [at] = run[..] {
+                parts.push(Shape::Dot {
+                    at,
+                    radius: 3.0,
+                    ink,
+                });
                 continue;
             }
-            let mut path = String::new();
-            for (n, (x, y)) in thinned(&run).into_iter().enumerate() {
-                let step = if n == 0 { 'M' } else { 'L' };
-                let _ = write!(path, "{step}{x:.1} {y:.1}");
-            }
-            let _ = writeln!(svg, "<path class=\"line c{color}{broad}\" d=\"{path}\"/>");
-            for (x, y) in run.iter().filter(|_| dots && broad.is_empty()) {
-                let _ = writeln!(
-                    svg,
-                    "<circle class=\"dot c{color}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.4\"/>"
-                );
+            parts.push(Shape::Line {
+                points: thinned(&run),
+                ink,
+                stroke,
+            });
+            if few && stroke != Stroke::Broad {
+                parts.extend(run.iter().map(|&at| Shape::Dot {
+                    at,
+                    radius: 2.4,
+                    ink,
+                }));
             }
         }
-        svg.push_str("</g>\n");
+        Shape::Curve {
+            name: series.name.clone(),
+            parts,
+        }
+    }
+}
+
+fn ink(i: usize, series: &Series) -> Ink {
+    Ink::Curve(series.hue.unwrap_or(i))
+}
+
+fn thin(points: Vec<(f64, f64)>, ink: Ink) -> Shape {
+    Shape::Line {
+        points,
+        ink,
+        stroke: Stroke::Thin,
     }
 }
 
 fn number(value: f64) -> String {
     crate::number::general(value + 0.0, 6)
-}
-
-fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |range, v| match range {
-        None => Some((v, v)),
-        Some((low, high)) => Some((low.min(v), high.max(v))),
-    })
 }
 
 /// Points without a gap between them.
@@ -413,6 +348,7 @@ mod tests {
             series: vec![Series {
                 name: "a \"quoted\"".into(),
                 points,
+                ..Series::default()
             }],
             ..Plot::default()
         }
@@ -443,6 +379,28 @@ mod tests {
         ] {
             let svg = plot(points).to_svg();
             assert!(!svg.contains("NaN") && svg.ends_with("</svg>\n"));
+        }
+    }
+
+    #[test]
+    fn pixels_show_what_the_svg_says() {
+        let mut dashed = plot(vec![(0.0, 0.0), (100.0, 1.0)]);
+        let whole = to_picture(slice::from_ref(&dashed));
+        assert_eq!(whole.dimensions(), (1920, 1080));
+        // The middle of the curve, at twice (84 + 932) / 2 and (463.3 + 94.7) / 2.
+        let curve = COLORS[0].0;
+        assert_eq!(whole.get_pixel(1016, 558).0, curve);
+        assert_eq!(whole.get_pixel(1016, 300).0, [255; 3]);
+        let count = |image: &RgbImage| image.pixels().filter(|p| p.0 == curve).count();
+        dashed.series[0].dashed = true;
+        let part = count(&to_picture(&[dashed.clone()])) as f64 / count(&whole) as f64;
+        assert!((0.5..0.75).contains(&part), "{part}");
+        // Two under each other are lower, and each has its curve.
+        let two = to_picture(&[dashed.clone(), dashed]);
+        assert_eq!(two.dimensions(), (1920, 1600));
+        for half in [0, 800] {
+            let part = image::imageops::crop_imm(&two, 0, half, 1920, 800).to_image();
+            assert!(count(&part) > 1000);
         }
     }
 
