@@ -423,6 +423,20 @@ fn run_feeds_arrays_and_keeps_blobs() {
     );
     works(&output);
     assert!(out(&output).contains("[2, 2]"), "{}", out(&output));
+    let json = call(
+        dir.path(),
+        "run --model deploy.prototxt --input x.npz --json",
+    );
+    let json: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+    let y = &json["outputs"][0];
+    assert_eq!(
+        (&y["output"], &y["shape"]),
+        (&"y".into(), &serde_json::json!([2, 2]))
+    );
+    assert_eq!(
+        (y["min"].as_f64(), y["max"].as_f64()),
+        (Some(66.0), Some(210.0))
+    );
     let blobs = npz::read_npz(&dir.path().join("out.npz")).unwrap();
     assert_eq!(blobs["x"], x);
     assert_eq!(blobs["y"].data, [66.0, 66.0, 210.0, 210.0]);

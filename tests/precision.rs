@@ -227,6 +227,15 @@ fn from_a_database_to_a_calibration() {
         "{text}"
     );
 
+    let json = call(dir, &format!("calibrate {net} --json"));
+    let json: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+    let first = &json["outputs"][0];
+    assert_eq!(
+        (&first["output"], &first["values"]),
+        (&"accuracy".into(), &4.into())
+    );
+    assert!((first["int8"].as_f64().unwrap() - f64::from(accuracy[3])).abs() < 1e-4);
+
     let table = fs::read_to_string(dir.join("snap_iter_30.calibration")).unwrap();
     let names: Vec<&str> = table
         .lines()

@@ -1,8 +1,11 @@
 //! `calibrate`: the ranges that a net of 8-bit integers needs, and what it loses.
 
+use serde_json::{Value, json};
+
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
+    json_text,
     nets::{self, Loaded, Wish},
     table::Table,
     ui::Ui,
@@ -31,6 +34,7 @@ pub(super) const COMMAND: Command = Command {
         nets::STAGE,
         nets::SEED,
         nets::EXACT,
+        Flag::switch("json", "Print the table as JSON"),
     ],
     examples: "  cortado calibrate --model=train_val.prototxt --weights=final.caffemodel --iterations=100\n  cortado calibrate --model=train_val.prototxt --weights=final.caffemodel --output=int8.calibration",
     run,
@@ -43,6 +47,12 @@ struct Row {
     sums: [f64; 3],
     /// The largest distance of a value from that in f32.
     off: [f64; 3],
+}
+
+impl Row {
+    fn means(&self) -> [f64; 3] {
+        self.sums.map(|sum| sum / self.values.max(1) as f64)
+    }
 }
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
@@ -69,7 +79,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     );
     ui.tell(&format!("ranges of {count} layers in {}", target.display()));
     let rows = compare(args, example, iterations, &table, ui)?;
-    ui.print(&report(&rows, iterations))?;
+    ui.print(&match args.switch("json") {
+        true => json_text(&report_json(&rows, iterations))?,
+        false => report(&rows, iterations),
+    })?;
     Ok(Status::Done)
 }
 
@@ -158,6 +171,18 @@ fn add(nets: &[&Net], rows: &mut Vec<Row>) {
     }
 }
 
+/// [`report`] as JSON.
+fn report_json(rows: &[Row], iterations: usize) -> Value {
+    let outputs = rows.iter().map(|row| {
+        let [f32, bf16, int8] = row.means();
+        json!({
+            "output": row.blob, "values": row.values, "f32": f32, "bf16": bf16, "int8": int8,
+            "bf16_off": row.off[1], "int8_off": row.off[2],
+        })
+    });
+    json!({ "iterations": iterations, "outputs": outputs.collect::<Vec<_>>() })
+}
+
 fn report(rows: &[Row], iterations: usize) -> String {
     let mut table = Table::new(
         1,
@@ -166,13 +191,13 @@ fn report(rows: &[Row], iterations: usize) -> String {
         ],
     );
     for row in rows {
-        let mean = |i: usize| g(row.sums[i] / row.values.max(1) as f64);
+        let [f32, bf16, int8] = row.means().map(g);
         table.row(vec![
             row.blob.clone(),
             row.values.to_string(),
-            mean(0),
-            mean(1),
-            mean(2),
+            f32,
+            bf16,
+            int8,
             g(row.off[1]),
             g(row.off[2]),
         ]);

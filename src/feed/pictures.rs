@@ -125,12 +125,17 @@ impl Pictures {
     /// # Errors
     /// `Io`, `Data` or `Unsupported`, with the file.
     pub fn read(&self, path: &Path) -> Result<Sample<'static>> {
-        let color = match self.size[0] {
+        let name = path.to_string_lossy();
+        Folder::new(Path::new(""), "").sample(&name, self.color(), Vec::new())
+    }
+
+    /// How an encoded image has to be decoded to have the input's channels.
+    pub fn color(&self) -> Color {
+        match self.size[0] {
             1 => Color::Gray,
             3 => Color::Color,
             _ => Color::AsStored,
-        };
-        Folder::new(Path::new(""), "").sample(&path.to_string_lossy(), color, Vec::new())
+        }
     }
 
     /// Puts an image behind `data`: resized by OpenCV's linear rule, less the mean, scaled. Nothing is drawn: no crop,

@@ -2,33 +2,30 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::BufReader,
     path::{Path, PathBuf},
 };
-
-use prost::Message as _;
 
 use super::super::args::{Args, Flag};
 use crate::{
     error::{Error, ErrorKind, Place, Result},
     feed::{
-        datum::{self, Color, Pixels, Sample},
-        lmdb::LmdbSource,
-        source::Source,
+        database::Database,
+        datum::{self, Sample},
+        pictures::{self, Pictures, is_image},
         transform::Transformer,
     },
     model_io::npz,
     net::Net,
-    rng,
-    schema::{Datum, TransformationParameter},
+    schema::TransformationParameter,
     tensor::{Shape, Tensor},
 };
 
 pub(crate) const INPUT: Flag = Flag::value(
     "input",
     "[BLOB=]FILE",
-    "What to feed: .npz, .npy, .png, .jpg or an LMDB; may be repeated, images of one blob make a batch",
+    "What to feed: .npz, .npy, an image or a database; may be repeated, images of one blob make a batch",
 )
 .many();
 pub(crate) const LMDB: Flag = Flag::value(
@@ -59,23 +56,19 @@ pub(crate) struct Feed {
 struct Records {
     blob: String,
     shape: Shape,
-    source: LmdbSource,
-    pictures: Pictures,
+    database: Database,
+    images: Images,
 }
 
-/// How pixels become numbers.
-struct Pictures {
-    transform: Transformer,
+/// How the pixels of an input's images become numbers.
+struct Images {
+    pictures: Pictures,
     resize: bool,
 }
 
 impl Feed {
     /// Reads `--input` and `--lmdb`.
     pub(crate) fn open(args: &Args, net: &Net) -> Result<Self> {
-        let pictures = Pictures {
-            transform: transformer(args)?,
-            resize: args.switch("resize"),
-        };
         let mut fixed: BTreeMap<String, Tensor> = BTreeMap::new();
         let mut diffs = Vec::new();
         let mut images: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
@@ -95,7 +88,7 @@ impl Feed {
                     fixed.insert(known(blob, net)?, array);
                 }
                 Kind::Image => images.entry(known(blob, net)?).or_default().push(path),
-                Kind::Lmdb => databases.push((known(blob, net)?, path)),
+                Kind::Database => databases.push((known(blob, net)?, path)),
             }
         }
         if let Some(text) = args.text("lmdb") {
@@ -103,7 +96,7 @@ impl Feed {
             databases.push((known(blob.map(str::to_owned), net)?, path));
         }
         for (blob, paths) in images {
-            let batch = pictures.batch(&paths, &blob, &shape(net, &blob)?)?;
+            let batch = Images::of(args, net, &blob)?.batch(&paths)?;
             fixed.insert(blob, batch);
         }
         let mut databases = databases.into_iter();
@@ -111,9 +104,9 @@ impl Feed {
             None => None,
             Some((blob, path)) => Some(Records {
                 shape: shape(net, &blob)?,
-                source: LmdbSource::open(Path::new(""), &path.to_string_lossy())?,
+                database: Database::open(&path)?,
+                images: Images::of(args, net, &blob)?,
                 blob,
-                pictures,
             }),
         };
         if databases.next().is_some() {
@@ -166,7 +159,7 @@ enum Kind {
     Npz,
     Npy,
     Image,
-    Lmdb,
+    Database,
 }
 
 /// By the ending; whatever has none that is known is taken for a database if it is a folder.
@@ -176,10 +169,10 @@ fn kind(path: &Path) -> Kind {
         .map(|e| e.to_string_lossy().to_ascii_lowercase());
     match ending.as_deref() {
         Some("npy") => Kind::Npy,
-        Some("png" | "jpg" | "jpeg") => Kind::Image,
-        Some("mdb" | "lmdb") => Kind::Lmdb,
+        _ if is_image(path) => Kind::Image,
+        Some("mdb" | "lmdb") => Kind::Database,
         Some("npz") => Kind::Npz,
-        _ if path.is_dir() => Kind::Lmdb,
+        _ if path.is_dir() => Kind::Database,
         _ => Kind::Npz,
     }
 }
@@ -305,36 +298,31 @@ fn transformer(args: &Args) -> Result<Transformer> {
     Transformer::new(&param, false, Path::new(""))
 }
 
-impl Pictures {
+impl Images {
+    fn of(args: &Args, net: &Net, blob: &str) -> Result<Self> {
+        let pictures = Pictures::new(blob, &shape(net, blob)?, transformer(args)?);
+        Ok(Self {
+            pictures: pictures.map_err(|e| e.help("feed it with an .npz or .npy"))?,
+            resize: args.switch("resize"),
+        })
+    }
+
     /// Images as one batch of the input's channels, height and width.
-    fn batch(&self, paths: &[PathBuf], blob: &str, shape: &Shape) -> Result<Tensor> {
-        let size = size(blob, shape)?;
+    fn batch(&self, paths: &[PathBuf]) -> Result<Tensor> {
         let mut data = Vec::new();
         for path in paths {
-            let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-            // As a record that holds the file: decoded by the same code as a database's.
-            let record = Datum {
-                data: Some(bytes),
-                encoded: Some(true),
-                ..Default::default()
-            };
-            let sample = datum::decode(&record.encode_to_vec(), color(size))
-                .and_then(|sample| self.add(sample.to_owned(), size, &mut data));
-            sample.map_err(|e| e.at(Place::File(path.display().to_string())))?;
+            let sample = self.pictures.read(path)?;
+            self.add(&sample, &mut data)
+                .map_err(|e| e.at(pictures::place(path)))?;
         }
-        let [c, h, w] = size;
+        let [c, h, w] = self.pictures.size();
         Tensor::new([paths.len(), c, h, w], data)
     }
 
     /// Adds a sample to a batch, resized if that is wanted.
-    fn add(&self, sample: Sample<'_>, size: [usize; 3], data: &mut Vec<f32>) -> Result<()> {
-        let sample = if self.resize && sample.dims() != size {
-            resize(&sample, size)?
-        } else {
-            sample
-        };
-        let dims = self.transform.output_dims(sample.dims())?;
-        if dims != size {
+    fn add(&self, sample: &Sample<'_>, data: &mut Vec<f32>) -> Result<()> {
+        let (dims, size) = (sample.dims(), self.pictures.size());
+        if dims != size && !self.resize {
             let text = |[c, h, w]: [usize; 3]| format!("{c} channels of {h}x{w}");
             return Err(Error::data(format!(
                 "the image is {}, the net's input {} (height x width)",
@@ -343,81 +331,36 @@ impl Pictures {
             ))
             .help("resize it with --resize, or change the input's shape in the prototxt"));
         }
-        let start = data.len();
-        data.resize(start + dims.iter().product::<usize>(), 0.0);
-        // Nothing is drawn: no crop, no mirror.
-        let mut rng = rng::stream(0, rng::Use::Other, 0, 0);
-        self.transform.apply(&sample, &mut data[start..], &mut rng)
+        self.pictures.put(sample, data)
     }
-}
-
-fn color(size: [usize; 3]) -> Color {
-    match size[0] {
-        1 => Color::Gray,
-        3 => Color::Color,
-        _ => Color::AsStored,
-    }
-}
-
-fn size(blob: &str, shape: &Shape) -> Result<[usize; 3]> {
-    match *shape.dims() {
-        [_, c, h, w] => Ok([c, h, w]),
-        _ => Err(Error::shape(format!(
-            "input '{blob}' has shape {shape}; images need batch x channels x height x width"
-        ))
-        .help("feed it with an .npz or .npy")),
-    }
-}
-
-/// Bilinear, each channel for itself.
-fn resize(sample: &Sample<'_>, [_, height, width]: [usize; 3]) -> Result<Sample<'static>> {
-    let too_large = |_| Error::data("the image is too large to resize");
-    let side = |n: usize| u32::try_from(n).map_err(too_large);
-    let (from, to) = (
-        (side(sample.width)?, side(sample.height)?),
-        (side(width)?, side(height)?),
-    );
-    let plane = sample.height * sample.width;
-    let values = sample.floats();
-    let mut pixels = Vec::with_capacity(sample.channels * height * width);
-    for channel in values.chunks_exact(plane.max(1)) {
-        let image =
-            image::ImageBuffer::<image::Luma<f32>, _>::from_raw(from.0, from.1, channel.to_vec())
-                .ok_or_else(|| Error::data("the image has fewer pixels than its size says"))?;
-        let resized =
-            image::imageops::resize(&image, to.0, to.1, image::imageops::FilterType::Triangle);
-        pixels.extend_from_slice(resized.as_raw());
-    }
-    Ok(Sample {
-        channels: sample.channels,
-        height,
-        width,
-        pixels: Pixels::F32(pixels),
-        label: sample.label,
-    })
 }
 
 impl Records {
-    /// The next records, as many as the input's first axis says.
+    /// The next records, as many as the input's first axis says; behind the last comes the first.
     fn batch(&mut self) -> Result<Tensor> {
-        let size = size(&self.blob, &self.shape)?;
         let count = self.shape.legacy(0);
-        let name = self.source.name().to_owned();
-        let pictures = &self.pictures;
+        let color = self.images.pictures.color();
         let mut data = Vec::new();
-        self.source.read(count, &mut |records| {
-            for record in records {
-                datum::decode(record.value, pictures.transform.color())
-                    .and_then(|sample| pictures.add(sample, size, &mut data))
-                    .map_err(|e| {
-                        e.at(Place::Record {
-                            source: name.clone(),
-                            key: record.key.escape_ascii().to_string(),
-                        })
-                    })?;
+        let mut taken = 0;
+        let mut empty = false;
+        while taken < count {
+            let Some((key, value)) = self.database.next()? else {
+                if empty {
+                    return Err(Error::data("the database has no records")
+                        .at(Place::File(self.database.name().to_owned())));
+                }
+                empty = true;
+                self.database.rewind()?;
+                continue;
+            };
+            let added =
+                datum::decode(value, color).and_then(|sample| self.images.add(&sample, &mut data));
+            if let Err(e) = added {
+                let key = key.to_vec();
+                return Err(e.at(self.database.place(&key)));
             }
-            Ok(())
-        })?;
+            (taken, empty) = (taken + 1, false);
+        }
         Tensor::new(self.shape.clone(), data)
     }
 }

@@ -3,13 +3,12 @@
 pub(super) mod feed;
 mod output;
 
-use crate::number::g;
-use feed::Feed;
-use output::Output;
+use serde_json::{Value, json};
 
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
+    json_text,
     nets::{self, Loaded, Wish},
     table::Table,
     ui::Ui,
@@ -17,9 +16,12 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     net::{Keep, Net},
+    number::g,
     schema::Phase,
     tensor::View,
 };
+use feed::Feed;
+use output::Output;
 
 /// The row of the table.
 pub(super) const COMMAND: Command = Command {
@@ -52,6 +54,7 @@ pub(super) const COMMAND: Command = Command {
         nets::EXACT,
         nets::PRECISION,
         nets::CALIBRATION,
+        Flag::switch("json", "Print the table of outputs as JSON"),
     ],
     examples: "  cortado run --model=deploy.prototxt --weights=net.caffemodel --input=face.png --scale=0.0078125 --output=blobs.npz\n  cortado run --model=net.prototxt --input=data=x.npy --backward --output=blobs.npz\n  cortado run --model=train_val.prototxt --weights=net.caffemodel --iterations=10 --output=blobs.npz",
     run,
@@ -117,8 +120,20 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ui.log("cortado:1", &format!("Blobs written to {}", path.display()));
         ui.tell(&format!("{} arrays in {}", output.len(), path.display()));
     }
-    ui.print(&summary(&net))?;
+    ui.print(&match args.switch("json") {
+        true => json_text(&summary_json(&net))?,
+        false => summary(&net),
+    })?;
     Ok(Status::Done)
+}
+
+/// [`summary`] as JSON.
+fn summary_json(net: &Net) -> Value {
+    let outputs = net.output_values().map(|(name, _, view)| {
+        let [min, mean, max] = range(view);
+        json!({ "output": name, "shape": view.shape.dims(), "min": min, "mean": mean, "max": max })
+    });
+    json!({ "outputs": outputs.collect::<Vec<_>>() })
 }
 
 /// The outputs of the last batch.
