@@ -130,7 +130,7 @@ fn drawings() {
         works(&call(dir.path(), &format!("draw n.prototxt n.svg {words}")));
         let svg = fs::read_to_string(dir.path().join("n.svg")).unwrap();
         assert!(
-            svg.contains("conv1 64×20×24×24") && svg.contains("join &lt;&amp;&gt;"),
+            svg.contains(">64×20×24×24<") && svg.contains("join &lt;&amp;&gt;"),
             "{svg}"
         );
         let path = dir.path().join("n.svg");

@@ -21,7 +21,7 @@ pub(super) struct Spot {
 pub(super) struct Layout {
     /// By box.
     pub(super) boxes: Vec<Spot>,
-    /// By arrow: the bends on its way.
+    /// By arrow: the bends on its way, two in each layer that it passes.
     pub(super) bends: Vec<Vec<(f64, f64)>>,
     /// Extent across and along.
     pub(super) size: (f64, f64),
@@ -89,9 +89,12 @@ pub(super) fn layout(sizes: &[(f64, f64)], arrows: &[(usize, usize)]) -> Layout 
         width,
         height,
     });
-    let bends = ways
-        .iter()
-        .map(|way| way.iter().map(|&s| (x[s], middle(s))).collect());
+    // An arrow passes a layer straight, from its beginning to its end, so that it goes behind no box.
+    let pass = |&s: &usize| {
+        let (start, height) = (starts[spots[s].0], heights[spots[s].0]);
+        [(x[s], start), (x[s], start + height)]
+    };
+    let bends = ways.iter().map(|way| way.iter().flat_map(pass).collect());
     let end = (0..spots.len()).fold(0.0f64, |m, s| m.max(x[s] + widths[s] / 2.0));
     Layout {
         boxes: boxes.collect(),
@@ -279,7 +282,7 @@ mod tests {
                 assert!(beside || a.y != b.y);
             }
         }
-        assert_eq!(made.bends[6].len(), 1);
+        assert_eq!(made.bends[6].len(), 2);
         assert!(made.bends[0].is_empty());
         // Right above its reader.
         assert_eq!(made.boxes[5].y, made.boxes[1].y);

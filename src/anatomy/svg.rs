@@ -14,25 +14,31 @@ const NAME: f64 = 12.0;
 const LINE: f64 = 15.0;
 const PAD: f64 = 9.0;
 const MARGIN: f64 = 20.0;
-/// Boxes along, where the drawing goes to the right: arrows carry their text between them.
-const TEXT: f64 = 30.0;
+/// The width of a letter beside an arrow.
+const SMALL: f64 = 5.0;
 
 /// The drawing as SVG.
 pub fn svg(drawing: &Drawing) -> String {
     let right = drawing.direction == Direction::Right;
     let mut sizes: Vec<(f64, f64)> = drawing.figures.iter().map(extent).collect();
-    let mut ties: Vec<(usize, usize)> = drawing.arrows.iter().map(|a| (a.from, a.to)).collect();
     // Outputs are small boxes without a border.
-    for (from, blob, _) in &drawing.outputs {
-        ties.push((*from, sizes.len()));
+    for (_, blob, _) in &drawing.outputs {
         sizes.push((width(blob) + 2.0 * PAD, LINE + PAD));
     }
+    // Where the drawing goes to the right, arrows carry their text between the boxes.
+    let room = match right {
+        true => ties(drawing).iter().fold(30.0, |most: f64, (.., text)| {
+            most.max(text.chars().count() as f64 * SMALL - 20.0)
+        }),
+        false => 0.0,
+    };
     if right {
         sizes
             .iter_mut()
-            .for_each(|(w, h)| (*w, *h) = (*h, *w + TEXT));
+            .for_each(|(w, h)| (*w, *h) = (*h, *w + room));
     }
-    let made = layout(&sizes, &ties);
+    let pairs: Vec<(usize, usize)> = ties(drawing).iter().map(|t| (t.0, t.1)).collect();
+    let made = layout(&sizes, &pairs);
     let at = |x: f64, y: f64| match right {
         true => (y + MARGIN, x + MARGIN),
         false => (x + MARGIN, y + MARGIN),
@@ -51,9 +57,10 @@ pub fn svg(drawing: &Drawing) -> String {
     let _ = writeln!(out, "<title>{}</title>", escape(&drawing.name));
     out += "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path d=\"M0 0 L8 4 L0 8 z\" fill=\"#666\"/></marker></defs>\n";
     out += "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
-    arrows(&mut out, drawing, &made, &at, right);
+    let room = right.then_some(room);
+    arrows(&mut out, drawing, &made, &at, room);
     for (figure, spot) in drawing.figures.iter().zip(&made.boxes) {
-        boxed(&mut out, figure, spot, &at, right);
+        boxed(&mut out, figure, spot, &at, room);
     }
     for ((_, blob, _), spot) in drawing
         .outputs
@@ -90,12 +97,12 @@ fn boxed(
     figure: &Figure,
     spot: &Spot,
     at: &dyn Fn(f64, f64) -> (f64, f64),
-    right: bool,
+    room: Option<f64>,
 ) {
     let (mut w, mut h) = (spot.width, spot.height);
     let (x, y) = at(spot.x, spot.y + spot.height / 2.0);
-    if right {
-        (w, h) = (spot.height - TEXT, spot.width);
+    if let Some(room) = room {
+        (w, h) = (spot.height - room, spot.width);
     }
     let (left, top) = (x - w / 2.0, y - h / 2.0);
     let (fill, line) = figure.family.colours();
@@ -128,27 +135,37 @@ fn boxed(
     out.push_str("</g>\n");
 }
 
+/// What is tied to what, outputs included, and the text beside the arrow: the blob's shape, and its name where that is
+/// none of a layer that makes it.
+fn ties(drawing: &Drawing) -> Vec<(usize, usize, String)> {
+    let arrows = drawing.arrows.iter().map(|a| {
+        let lines = &drawing.figures[a.from].lines;
+        let text = match lines.iter().any(|l| l.name == a.blob) {
+            true => a.shape.clone(),
+            false => format!("{} {}", a.blob, a.shape),
+        };
+        (a.from, a.to, text)
+    });
+    let first = drawing.figures.len();
+    let outputs = drawing.outputs.iter().enumerate();
+    arrows
+        .chain(outputs.map(|(i, (from, _, shape))| (*from, first + i, shape.clone())))
+        .collect()
+}
+
 fn arrows(
     out: &mut String,
     drawing: &Drawing,
     made: &Layout,
     at: &dyn Fn(f64, f64) -> (f64, f64),
-    right: bool,
+    room: Option<f64>,
 ) {
-    let figures = drawing.figures.len();
-    let ties = drawing
-        .arrows
-        .iter()
-        .map(|a| (a.from, a.to, format!("{} {}", a.blob, a.shape)))
-        .chain(
-            (drawing.outputs.iter().enumerate())
-                .map(|(i, (from, _, shape))| (*from, figures + i, shape.clone())),
-        );
+    let right = room.is_some();
     // A blob that several read is named once.
     let mut named: Vec<(usize, String)> = Vec::new();
-    for ((from, to, text), bends) in ties.zip(&made.bends) {
+    for ((from, to, text), bends) in ties(drawing).into_iter().zip(&made.bends) {
         let (a, b) = (&made.boxes[from], &made.boxes[to]);
-        let gap = if right { TEXT / 2.0 } else { 0.0 };
+        let gap = room.unwrap_or(0.0) / 2.0;
         let mut points = vec![(a.x, a.y + a.height - gap)];
         points.extend(bends);
         points.push((b.x, b.y + gap));
@@ -188,7 +205,7 @@ fn arrows(
         };
         let _ = writeln!(
             out,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"9.5\" fill=\"#666\">{}</text>",
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"9.5\" fill=\"#555\">{}</text>",
             escape(&key.1)
         );
         named.push(key);

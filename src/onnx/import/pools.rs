@@ -75,19 +75,27 @@ impl Windows {
 
     /// How many windows Caffe makes along an axis, padded on both sides as this is before.
     fn caffe(&self, i: usize, floor: bool) -> Option<usize> {
-        let (n, k, s, p) = (
+        let sizes = [
             self.input[i],
             self.kernel[i],
             self.stride[i],
             self.pads[i].0,
-        );
-        let room = (n + 2 * p).checked_sub(k)?;
-        if floor {
-            return Some(room / s + 1);
-        }
-        let windows = room.div_ceil(s) + 1;
+        ];
+        let sizes = sizes.map(i64::try_from);
+        let [Ok(n), Ok(k), Ok(s), Ok(p)] = sizes else {
+            return None;
+        };
+        // A window larger than the padded axis is there, cut off.
+        let room = n.checked_add(p.checked_mul(2)?)?.checked_sub(k)?;
+        let mut windows = match floor {
+            true => room.div_euclid(s) + 1,
+            false => -(-room).div_euclid(s) + 1,
+        };
         let padded = self.pads.iter().any(|p| p.0 > 0);
-        Some(windows - usize::from(padded && (windows - 1) * s >= n + p))
+        if !floor && padded && (windows - 1).checked_mul(s)? >= n + p {
+            windows -= 1;
+        }
+        usize::try_from(windows).ok().filter(|&w| w > 0)
     }
 
     fn param(&self, method: PoolMethod) -> LayerParameter {
