@@ -68,6 +68,13 @@ pub(super) fn shapes(
     Ok(shapes)
 }
 
+/// The items of a batch that a data layer is told to bring, where it is one that is told so.
+pub fn batch(layer: &LayerParameter) -> Option<u32> {
+    let data = layer.data_param.as_ref().map(|p| p.batch_size());
+    let image = layer.image_data_param.as_ref().map(|p| p.batch_size());
+    data.or(image).filter(|&batch| batch > 0)
+}
+
 fn from_source(layer: &LayerParameter, options: &Options) -> Result<Vec<Shape>> {
     let kind = layers::of(layer)?;
     let def = LayerDef {

@@ -11,14 +11,14 @@ mod text;
 use std::{collections::HashSet, path::PathBuf};
 
 pub use compare::{Difference, compare, preparation};
-pub use inputs::guess;
+pub use inputs::{batch, guess};
 pub use text::render;
 
 use crate::{
     error::{Error, ErrorKind, Result},
     graph,
     layer::{LayerType, Role},
-    layers,
+    layers::{self, data},
     schema::{BlobShape, InputParameter, LayerParameter, NetParameter, NetState, Phase},
     tensor::Shape,
 };
@@ -105,6 +105,7 @@ pub fn deploy(net: &NetParameter, options: &Options) -> Result<Deployed> {
     net.state = Some(graph::state_of(&net, Phase::Test, Some(&over)));
     let (mut kept, mut origins, _) = graph::filter(&net)?;
     borrow_data(&net, &mut kept, &mut origins);
+    borrow_losses(&net, &mut kept, &mut origins);
     let mut notes = Vec::new();
     let fates = fates(&kept.layer, options, &mut notes)?;
     let needed = needed(&kept.layer, &fates);
@@ -114,7 +115,7 @@ pub fn deploy(net: &NetParameter, options: &Options) -> Result<Deployed> {
             Fate::Drop => {}
             Fate::Keep if needed[i].is_empty() => {}
             Fate::Keep => pieces.push(Piece {
-                layer: for_inference(layer, &mut notes),
+                layer: for_inference(layer, options, &kept.layer, &mut notes),
                 origin: origins.get(i).copied(),
             }),
             Fate::Input if needed[i].is_empty() => {}
@@ -189,6 +190,23 @@ fn borrow_data(net: &NetParameter, kept: &mut NetParameter, origins: &mut Vec<us
     }
 }
 
+/// A net whose losses are for TRAIN alone gets what stands in their place, unless it gives out detections.
+fn borrow_losses(net: &NetParameter, kept: &mut NetParameter, origins: &mut Vec<usize>) {
+    let answers =
+        |l: &LayerParameter| losses::weight(l).is_some() || l.r#type().ends_with("DetectionOutput");
+    if kept.layer.iter().any(answers) {
+        return;
+    }
+    for (i, layer) in net.layer.iter().enumerate() {
+        let scores = layer.bottom.first();
+        let made = scores.is_some_and(|s| kept.layer.iter().any(|l| l.top.contains(s)));
+        if made && losses::weight(layer).is_some() && !origins.contains(&i) {
+            kept.layer.push(layer.clone());
+            origins.push(i);
+        }
+    }
+}
+
 fn fates(all: &[LayerParameter], options: &Options, notes: &mut Vec<String>) -> Result<Vec<Fate>> {
     // Blobs that come from the data as they are: inputs and labels.
     let mut given: HashSet<&str> = HashSet::new();
@@ -204,6 +222,10 @@ fn fates(all: &[LayerParameter], options: &Options, notes: &mut Vec<String>) -> 
         let weight = losses::weight(layer);
         several += usize::from(weight.is_some_and(|w| options.all_losses || w.abs() == heaviest));
     }
+    // Beside what is fed, constants stay what they are; a net of nothing else is fed in their place.
+    let fed = all
+        .iter()
+        .any(|layer| layers::of(layer).is_ok_and(|k| matches!(k.role, Role::Data | Role::Input)));
     let mut names: HashSet<String> = all.iter().map(|l| l.name().to_owned()).collect();
     names.extend(all.iter().flat_map(|l| l.top.clone()));
     for (i, layer) in all.iter().enumerate() {
@@ -213,6 +235,10 @@ fn fates(all: &[LayerParameter], options: &Options, notes: &mut Vec<String>) -> 
             later.into_iter().any(|b| layer.top.contains(b))
         };
         let fate = match kind.role {
+            _ if fed && data::is_constant(layer) => {
+                given.extend(layer.top.iter().map(String::as_str));
+                Fate::Keep
+            }
             _ if gives_data(kind) => {
                 given.extend(layer.top.iter().map(String::as_str));
                 Fate::Input
@@ -263,6 +289,15 @@ fn fates(all: &[LayerParameter], options: &Options, notes: &mut Vec<String>) -> 
 /// By layer: those of its tops that an output depends on; where the layer is an output itself, all of them.
 fn needed(all: &[LayerParameter], fates: &[Fate]) -> Vec<Vec<String>> {
     let mut wanted: HashSet<String> = HashSet::new();
+    // Without a loss what is measured is what is wanted.
+    if !fates.iter().any(|f| matches!(f, Fate::Replace(..))) {
+        for (layer, fate) in all.iter().zip(fates) {
+            let measures = layers::of(layer).is_ok_and(|k| k.role == Role::Metric);
+            if measures && matches!(fate, Fate::Drop) {
+                wanted.extend(layer.bottom.first().cloned());
+            }
+        }
+    }
     let mut needed = vec![Vec::new(); all.len()];
     for i in (0..all.len()).rev() {
         let layer = &all[i];
@@ -289,9 +324,25 @@ fn needed(all: &[LayerParameter], fates: &[Fate]) -> Vec<Vec<String>> {
     needed
 }
 
-/// A layer as it runs when deployed: without rules of inclusion.
-fn for_inference(layer: &LayerParameter, notes: &mut Vec<String>) -> LayerParameter {
+/// A layer as it runs when deployed: without rules of inclusion, constants with as many items as are fed.
+fn for_inference(
+    layer: &LayerParameter,
+    options: &Options,
+    all: &[LayerParameter],
+    notes: &mut Vec<String>,
+) -> LayerParameter {
     let mut layer = layer.clone();
+    if let Some(batch) = all.iter().find_map(inputs::batch)
+        && let Some(dummy) = &mut layer.dummy_data_param
+    {
+        let firsts = dummy.shape.iter_mut().filter_map(|s| s.dim.first_mut());
+        for first in firsts.filter(|d| **d == i64::from(batch)) {
+            *first = options.batch as i64;
+        }
+        for num in dummy.num.iter_mut().filter(|n| **n == batch) {
+            *num = options.batch as u32;
+        }
+    }
     layer.include.clear();
     layer.exclude.clear();
     layer.phase = None;

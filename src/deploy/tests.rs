@@ -179,3 +179,44 @@ fn other_losses() {
     // A net without a loss is deployed as it is.
     assert_eq!(deployed("").0, "Input InnerProduct");
 }
+
+#[test]
+fn constants_beside_what_is_fed_stay() {
+    let text = "
+        layer { name: 'd' type: 'Data' top: 'x' transform_param { crop_size: 4 }
+                data_param { source: 'no/such/lmdb' batch_size: 16 } }
+        layer { name: 'c' type: 'DummyData' top: 'by' top: 'drawn'
+                dummy_data_param { shape { dim: 16 } data_filler { type: 'constant' value: 2 } } }
+        layer { name: 'r' type: 'DummyData' top: 'noise'
+                dummy_data_param { shape { dim: 16 } data_filler { type: 'gaussian' } } }
+        layer { name: 's' type: 'Scale' bottom: 'x' bottom: 'by' top: 's' scale_param { axis: 0 } }
+        layer { name: 't' type: 'Scale' bottom: 's' bottom: 'noise' top: 't' scale_param { axis: 0 } }";
+    let deployed = deploy(&read(text).net, &Options::default()).unwrap();
+    assert_eq!(
+        kinds(&deployed),
+        ["Input", "DummyData", "Input", "Scale", "Scale"]
+    );
+    // As many items as are fed.
+    let dummy = deployed.pieces[1].layer.dummy_data_param.as_ref().unwrap();
+    assert_eq!(dummy.shape[0].dim, [1]);
+    assert!(render(&deployed, &read(text)).contains("DummyData"));
+}
+
+#[test]
+fn losses_for_training_alone_are_answered_too() {
+    let text = "
+        layer { name: 'd' type: 'Input' top: 'x' top: 'label' input_param { shape { dim: 1 dim: 4 } shape { dim: 1 } } }
+        layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { num_output: 2 } }
+        LOSS
+        layer { name: 'acc' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'acc' include { phase: TEST } }";
+    let loss = "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'l' include { phase: TRAIN } }";
+    let of = |text: &str| deploy(&read(text).net, &Options::default()).unwrap();
+    assert_eq!(
+        kinds(&of(&text.replace("LOSS", loss))),
+        ["Input", "InnerProduct", "Softmax"]
+    );
+    // A net that is tested only gives out what it is measured by.
+    let bare = of(&text.replace("LOSS", ""));
+    assert_eq!(kinds(&bare), ["Input", "InnerProduct"]);
+    assert_eq!(bare.pieces[0].layer.top, ["x"]);
+}

@@ -2,7 +2,7 @@
 
 mod activation;
 mod common;
-mod data;
+pub(crate) mod data;
 mod detection;
 mod indices;
 mod loss;
@@ -68,6 +68,11 @@ pub fn find(name: &str) -> Result<&'static LayerType> {
 }
 
 fn unknown(name: &str) -> Error {
+    if name.is_empty() {
+        return Error::new(ErrorKind::Graph, "the layer has no type").help(
+            "weights that come from .npz or HDF5 are no net: give the net's definition (.prototxt)",
+        );
+    }
     let error = Error::new(ErrorKind::Graph, format!("unknown layer type '{name}'"));
     match nearest(name, all().map(|kind| kind.name)) {
         Some(near) => error.help(format!("did you mean '{near}'?")),

@@ -7,13 +7,19 @@ use crate::{
     error::Result,
     filler,
     layer::{Arity, Backward, Forward, Layer, LayerDef, LayerType},
-    schema::{DummyDataParameter, FillerParameter},
+    schema::{DummyDataParameter, FillerParameter, LayerParameter},
     tensor::{Shape, Tensor},
 };
 
 pub(super) const TYPE: LayerType =
     LayerType::new("DummyData", |def| Ok(Box::new(DummyData::new(def)?)))
         .arity(Arity::Exact(0), Arity::AtLeast(1));
+
+/// Whether a layer of this type brings the same numbers in each pass.
+pub(crate) fn is_constant(param: &LayerParameter) -> bool {
+    let fillers = param.dummy_data_param.iter().flat_map(|p| &p.data_filler);
+    param.r#type() == "DummyData" && fillers.into_iter().all(|f| f.r#type() == "constant")
+}
 
 /// One top.
 struct Source {

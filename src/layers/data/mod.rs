@@ -18,6 +18,8 @@ mod testing;
 mod video_data;
 mod window_data;
 
+pub(crate) use dummy_data::is_constant;
+
 use crate::{
     error::Result,
     layer::{LayerDef, LayerType},
