@@ -29,3 +29,4 @@ mod runs;
 mod safety;
 mod solver;
 mod support;
+mod weights;

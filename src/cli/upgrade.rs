@@ -5,23 +5,25 @@
 use std::{fs, path::Path};
 
 use prost::Message as _;
+use serde_json::json;
 
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
-    nets,
+    nets, signals,
     ui::Ui,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Place, Result},
     model_io::{weights, write_file},
     schema::{NetParameter, SolverParameter, dialect},
     text, upgrade,
 };
 
-const WORDS: [Flag; 2] = [
+const WORDS: [Flag; 3] = [
     Flag::operand("in", "IN", "The old file"),
     Flag::operand("out", "OUT", "The new file"),
+    Flag::switch("json", "Print one JSON object, with what was upgraded"),
 ];
 
 /// The row of the table.
@@ -53,6 +55,7 @@ pub(super) const SOLVER_TEXT: Command = Command {
 
 /// The two files; without both, how the tool is used.
 fn words(args: &Args, tool: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+    signals::tidy()?;
     let example = format!("{tool} IN OUT");
     Ok((
         args.operand("in", "the old file and the new one", &example)?,
@@ -80,6 +83,27 @@ fn news<T: PartialEq>(ui: &mut Ui, before: &T, after: &T, path: &Path, notes: &[
     }
 }
 
+/// Says that it is done, as Caffe does and for a program.
+fn wrote(
+    args: &Args,
+    ui: &mut Ui,
+    tag: &'static str,
+    what: &str,
+    [from, to]: [&Path; 2],
+    (current, notes): (bool, &[String]),
+) -> Result<Status> {
+    ui.log(
+        tag,
+        &format!("Wrote upgraded {what} proto to {}", to.display()),
+    );
+    ui.tell(&format!("wrote {}", to.display()));
+    if args.switch("json") {
+        let json = json!({ "input": from, "output": to, "upgraded": !current, "notes": notes });
+        ui.print(&format!("{json:#}\n"))?;
+    }
+    Ok(Status::Done)
+}
+
 fn net_text(args: &Args, ui: &mut Ui) -> Result<Status> {
     let (from, to) = words(args, "upgrade_net_proto_text")?;
     let options = text::Options {
@@ -96,12 +120,14 @@ fn net_text(args: &Args, ui: &mut Ui) -> Result<Status> {
     let upgraded = upgrade::net(old.clone())?;
     news(ui, &old, &upgraded.net, &from, &upgraded.notes);
     write_file(&to, text::print("NetParameter", &upgraded.net).as_bytes())?;
-    ui.log(
+    wrote(
+        args,
+        ui,
         "upgrade_net_proto_text.cpp:51",
-        &format!("Wrote upgraded NetParameter text proto to {}", to.display()),
-    );
-    ui.tell(&format!("wrote {}", to.display()));
-    Ok(Status::Done)
+        "NetParameter text",
+        [&from, &to],
+        (old == upgraded.net, &upgraded.notes),
+    )
 }
 
 fn net_binary(args: &Args, ui: &mut Ui) -> Result<Status> {
@@ -111,7 +137,11 @@ fn net_binary(args: &Args, ui: &mut Ui) -> Result<Status> {
         let current = dialect::net(&bytes, nets::options(args)?.dialect);
         let net = current.and_then(|bytes| NetParameter::decode(&bytes[..]).ok());
         net.filter(|n| !n.layer.is_empty() || !n.layers.is_empty())
-            .ok_or_else(|| Error::format("it is no binary net"))
+            .ok_or_else(|| {
+                Error::format("this is no binary net")
+                    .help("a net's text (.prototxt) goes through upgrade_net_proto_text")
+                    .at(Place::File(from.display().to_string()))
+            })
     };
     let old = match read() {
         Ok(old) => old,
@@ -120,15 +150,14 @@ fn net_binary(args: &Args, ui: &mut Ui) -> Result<Status> {
     let upgraded = upgrade::net(old.clone())?;
     news(ui, &old, &upgraded.net, &from, &upgraded.notes);
     weights::write_message(&to, &upgraded.net)?;
-    ui.log(
+    wrote(
+        args,
+        ui,
         "upgrade_net_proto_binary.cpp:49",
-        &format!(
-            "Wrote upgraded NetParameter binary proto to {}",
-            to.display()
-        ),
-    );
-    ui.tell(&format!("wrote {}", to.display()));
-    Ok(Status::Done)
+        "NetParameter binary",
+        [&from, &to],
+        (old == upgraded.net, &upgraded.notes),
+    )
 }
 
 fn solver_text(args: &Args, ui: &mut Ui) -> Result<Status> {
@@ -149,13 +178,12 @@ fn solver_text(args: &Args, ui: &mut Ui) -> Result<Status> {
     new.snapshot_prefix.clone_from(&old.snapshot_prefix);
     news(ui, &old, &new, &from, &[]);
     write_file(&to, text::print("SolverParameter", &new).as_bytes())?;
-    ui.log(
+    wrote(
+        args,
+        ui,
         "upgrade_solver_proto_text.cpp:49",
-        &format!(
-            "Wrote upgraded SolverParameter text proto to {}",
-            to.display()
-        ),
-    );
-    ui.tell(&format!("wrote {}", to.display()));
-    Ok(Status::Done)
+        "SolverParameter text",
+        [&from, &to],
+        (old == new, &[]),
+    )
 }

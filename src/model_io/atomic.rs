@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::pending::{self, Pending};
 use crate::error::{Error, Result};
 
 /// What [`atomic_write`] lends: buffered, and able to seek.
@@ -41,15 +42,15 @@ where
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".cortado-").suffix(".part");
+    let mut builder = pending::names(&directory, path)?;
     // A temporary file is private by default; this one is to get the permissions any new file gets.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let (file, name) = builder
         .tempfile_in(&directory)
-        .map_err(|e| failed("write", &e))?
+        .map_err(|e| pending::failed(path, &e))?
         .into_parts();
+    let pending = Pending::new(&name);
 
     let mut writer = BufWriter::new(file);
     write(&mut writer)?;
@@ -58,7 +59,8 @@ where
         .map_err(|e| failed("write", e.error()))?;
     file.sync_all().map_err(|e| failed("write", &e))?;
     drop(file);
-    name.persist(&target)
+    pending
+        .named(|| name.persist(&target))
         .map_err(|e| failed("write", &e.error))?;
     // The new name itself survives a power cut only once the directory is on the disk. Not every file system can do
     // that, and the content is safe already.

@@ -7,6 +7,7 @@ pub(crate) mod crc32c;
 mod foreign;
 pub mod hdf5;
 pub mod npz;
+pub(crate) mod pending;
 mod skim;
 pub mod solverstate;
 mod stream;

@@ -38,12 +38,17 @@ const LIMIT: usize = i32::MAX as usize;
 pub fn read(path: &Path) -> Result<ModelProto> {
     let placed = |e: Error| e.at(Place::File(path.display().to_string()));
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
-    let model = ModelProto::decode(&bytes[..])
-        .map_err(|e| placed(Error::format(format!("this is no ONNX model: {e}"))))?;
+    let none = |why: String| {
+        placed(Error::format(format!("this is no ONNX model: {why}")).help(
+            "give the .onnx file that an exporter wrote; the way from Caffe's files to one is export-onnx",
+        ))
+    };
+    if bytes.is_empty() {
+        return Err(none("the file is empty".to_owned()));
+    }
+    let model = ModelProto::decode(&bytes[..]).map_err(|e| none(e.to_string()))?;
     if model.graph.is_none() {
-        return Err(placed(Error::format(
-            "this is no ONNX model: it has no graph",
-        )));
+        return Err(none("it has no graph".to_owned()));
     }
     Ok(model)
 }

@@ -32,7 +32,10 @@ def layers(net):
             "type": layer.type,
             "bottom": list(layer.bottom),
             "top": list(layer.top),
-            "blobs": [{"shape": list(b.shape.dim), "sum": float(np.sum(b.data, dtype=np.float64))} for b in layer.blobs],
+            "blobs": [
+                {"shape": list(b.shape.dim), "sum": float(np.sum(list(b.data or b.double_data), dtype=np.float64))}
+                for b in layer.blobs
+            ],
         }
         for layer in net.layer
     ]
@@ -69,4 +72,5 @@ def main():
     return {"tag": root.tag.split("}")[-1], "texts": [t.text for t in root.iter() if t.tag.endswith("}text")]}
 
 
-print(json.dumps(main()))
+if __name__ == "__main__":
+    print(json.dumps(main()))

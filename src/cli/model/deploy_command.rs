@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
-    nets,
+    nets, signals,
     table::Table,
     ui::Ui,
 };
@@ -51,6 +51,7 @@ pub(in crate::cli) const COMMAND: Command = Command {
 };
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    signals::tidy()?;
     let example = "deploy --model=train_val.prototxt --output=deploy.prototxt";
     let file = super::read(args, example, ui)?;
     let options = Options {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
-    nets,
+    nets, signals,
     ui::Ui,
 };
 use crate::{
@@ -42,6 +42,7 @@ pub(in crate::cli) const COMMAND: Command = Command {
 };
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    signals::tidy()?;
     let example = "draw deploy.prototxt net.svg";
     let words = [
         ("TB", Direction::Down),

@@ -1,9 +1,12 @@
 //! `export-onnx`: a net with its weights as a model that other runtimes run.
 
+use serde_json::json;
+
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets::{self, Loaded, Wish},
+    signals,
     ui::Ui,
 };
 use crate::{
@@ -38,12 +41,14 @@ pub(in crate::cli) const COMMAND: Command = Command {
         nets::SHAPE,
         nets::LEVEL,
         nets::STAGE,
+        super::JSON,
     ],
     examples: "  cortado export-onnx --model=deploy.prototxt --weights=net.caffemodel --output=net.onnx\n  cortado export-onnx --model=deploy.prototxt --weights=ssd.caffemodel --outputs=mbox_loc,mbox_conf_flatten",
     run,
 };
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    signals::tidy()?;
     let example = "export-onnx --model=deploy.prototxt --weights=net.caffemodel";
     let wish = Wish::test(false);
     let Loaded { mut net, params } = nets::load(args, &wish, example, ui)?;
@@ -66,12 +71,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         None => args.need("model", "a net", example)?.with_extension("onnx"),
     };
     onnx::write(&path, &exported.model)?;
-    ui.print(&format!(
-        "wrote {} nodes to {}\n",
-        exported.model.graph.as_ref().map_or(0, |g| g.node.len()),
-        path.display()
-    ))?;
-    Ok(Status::Done)
+    let nodes = exported.model.graph.as_ref().map_or(0, |g| g.node.len());
+    let json = json!({ "output": path, "nodes": nodes, "notes": exported.notes });
+    let text = format!("wrote {nodes} nodes to {}", path.display());
+    super::told(args, ui, &json, &text)
 }
 
 /// Refuses a model that holds for its own batch alone: one for another batch would have other constants.

@@ -1,11 +1,15 @@
 //! `fold`: BatchNorm, Scale and Bias into the weights before them, for good.
 
+use std::path::PathBuf;
+
 use rand::RngExt as _;
+use serde_json::json;
 
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets::{self, Loaded, Wish},
+    signals,
     ui::Ui,
 };
 use crate::{
@@ -43,12 +47,14 @@ pub(in crate::cli) const COMMAND: Command = Command {
         nets::SHAPE,
         nets::LEVEL,
         nets::STAGE,
+        super::JSON,
     ],
     examples: "  cortado fold --model=deploy.prototxt --weights=net.caffemodel --output=folded.prototxt",
     run,
 };
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    signals::tidy()?;
     let example = "fold --model=deploy.prototxt --weights=net.caffemodel --output=folded.prototxt";
     let output = args.need("output", "a place for the new net", example)?;
     args.need("weights", "weights", example)?;
@@ -68,6 +74,23 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let weights_path = args
         .path("output_weights")
         .unwrap_or_else(|| output.with_extension("caffemodel"));
+    let own = |path: &PathBuf| std::fs::canonicalize(path).ok();
+    let there = own(&weights_path).is_some();
+    if there
+        && args
+            .paths("weights")
+            .iter()
+            .any(|w| own(w) == own(&weights_path))
+    {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!(
+                "'{}' would be written over, and it is what the weights are read from",
+                weights_path.display()
+            ),
+        )
+        .help("name another file with --output_weights"));
+    }
     let mut bare = folded.clone();
     bare.layer.iter_mut().for_each(|l| l.blobs.clear());
     let text = print("NetParameter", &bare);
@@ -81,13 +104,17 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ),
         None => String::new(),
     };
-    ui.print(&format!(
-        "folded {gone} layers into {}: {} and {}{agree}\n",
+    let json = json!({
+        "output": output, "output_weights": weights_path, "folded": gone, "into": chains.len(),
+        "relative": apart,
+    });
+    let text = format!(
+        "folded {gone} layers into {}: {} and {}{agree}",
         chains.len(),
         output.display(),
         weights_path.display()
-    ))?;
-    Ok(Status::Done)
+    );
+    super::told(args, ui, &json, &text)
 }
 
 /// The net in TEST with chains as one layer each, and all weights in it.

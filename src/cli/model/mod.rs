@@ -2,10 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::{args::Args, nets, ui::Ui};
+use serde_json::Value;
+
+use super::{
+    args::{Args, Flag},
+    command::Status,
+    nets,
+    ui::Ui,
+};
 use crate::{
     deploy,
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Place, Result},
     events::Silent,
     graph,
     layer::Role,
@@ -24,6 +31,9 @@ pub(super) mod import_onnx;
 pub(super) mod summarize;
 pub(super) mod weights;
 
+/// Of commands that say in a sentence what they did.
+const JSON: Flag = Flag::switch("json", "Print one JSON object instead of a sentence");
+
 /// The net of `--model`, or of a word of the name `net` where a command takes one, with its text.
 fn read(args: &Args, example: &str, ui: &mut Ui) -> Result<load::NetFile> {
     // With --model a word is something else.
@@ -32,6 +42,16 @@ fn read(args: &Args, example: &str, ui: &mut Ui) -> Result<load::NetFile> {
         _ => args.need("model", "a net's definition", example)?,
     };
     load::net(&path, nets::options(args)?, ui)
+}
+
+/// What a command wrote, as its JSON or in a sentence.
+fn told(args: &Args, ui: &mut Ui, json: &Value, text: &str) -> Result<Status> {
+    if args.switch("json") {
+        ui.print(&format!("{json:#}\n"))?;
+    } else {
+        ui.print(&format!("{text}\n"))?;
+    }
+    Ok(Status::Done)
 }
 
 /// The net of [`read`] in a phase, as it is written and without weights. Where its data are not at hand, inputs of the
@@ -45,6 +65,11 @@ fn stand_in(args: &Args, phase: Phase, example: &str, ui: &mut Ui) -> Result<(Ne
         stage: args.list("stage"),
     };
     file.net.state = Some(graph::state_of(&file.net, phase, Some(&over)));
+    if file.net.layer.is_empty() {
+        return Err(Error::new(ErrorKind::Graph, "the file holds no layers")
+            .help("is it a solver's definition, or was it cut short?")
+            .at(Place::File(file.path.display().to_string())));
+    }
     let build = |net: &NetParameter| {
         let mut params = Params::new();
         let options = NetOptions {
@@ -84,11 +109,8 @@ fn guesses(net: &NetParameter) -> Vec<(String, Shape)> {
     };
     for layer in &kept.layer {
         if layers::of(layer).is_ok_and(|k| k.role == Role::Data) {
-            let batch = layer.data_param.as_ref().map(|p| p.batch_size());
-            let batch = batch
-                .or_else(|| layer.image_data_param.as_ref().map(|p| p.batch_size()))
-                .filter(|&b| b > 0);
-            let shapes = deploy::guess(layer, batch.unwrap_or(1) as usize);
+            let batch = deploy::batch(layer).unwrap_or(1);
+            let shapes = deploy::guess(layer, batch as usize);
             all.extend(layer.top.iter().cloned().zip(shapes.unwrap_or_default()));
         }
     }

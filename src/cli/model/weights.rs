@@ -1,10 +1,13 @@
 //! `weights`: what is in a file of weights, and changes to it that need no net.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::super::{
     args::{Args, Flag},
     command::{Command, Status},
+    signals,
     table::Table,
     ui::Ui,
 };
@@ -75,6 +78,7 @@ struct Call<'a> {
 }
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
+    signals::tidy()?;
     let names = || ACTIONS.iter().map(|(name, _)| *name);
     let example = "weights list net.caffemodel";
     let action = args.operand("action", "to be told what to do", example)?;
@@ -103,7 +107,10 @@ impl Call<'_> {
         files.try_into().map_err(|files: Vec<&str>| {
             Error::new(
                 ErrorKind::Param,
-                format!("{} files were given; this takes {what}", files.len()),
+                match files.len() {
+                    1 => format!("one file was given; this takes {what}"),
+                    n => format!("{n} files were given; this takes {what}"),
+                },
             )
         })
     }
@@ -334,19 +341,39 @@ fn diff(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
     })
 }
 
-fn written(ui: &mut Ui, model: Model, path: &str) -> Result<Status> {
-    let (layers, values) = (model.layers.len(), model.count());
-    model.write(path.as_ref())?;
-    ui.print(&format!(
-        "wrote {layers} layers, {values} values to {path}\n"
-    ))?;
-    Ok(Status::Done)
+impl Call<'_> {
+    /// The file that is read and the one that is written, whose ending says what it becomes.
+    fn from_to(&self) -> Result<[&str; 2]> {
+        let [from, to] = self.files("two: what is read and what is written")?;
+        let endings = ["caffemodel", "h5", "npz"];
+        let ending = Path::new(to).extension().and_then(|e| e.to_str());
+        if !ending.is_some_and(|e| endings.contains(&e)) {
+            return Err(Error::new(
+                ErrorKind::Param,
+                format!("'{to}' does not say what it is to be"),
+            )
+            .help("let its name end with .caffemodel, .caffemodel.h5 or .npz"));
+        }
+        Ok([from, to])
+    }
+
+    fn written(&self, ui: &mut Ui, model: Model, path: &str, gone: &[String]) -> Result<Status> {
+        let (layers, values) = (model.layers.len(), model.count());
+        model.write(path.as_ref())?;
+        let json = json!({ "output": path, "layers": layers, "values": values, "left_out": gone });
+        let text = || {
+            let gone = match gone {
+                [] => String::new(),
+                gone => format!("left out: {}\n", gone.join(", ")),
+            };
+            format!("{gone}wrote {layers} layers, {values} values to {path}\n")
+        };
+        self.print(ui, text, json)
+    }
 }
 
-const FROM_TO: &str = "two: what is read and what is written";
-
 fn rename(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.files(FROM_TO)?;
+    let [from, to] = call.from_to()?;
     let mut pairs = Vec::new();
     for pair in call.args.list("rename") {
         let Some((old, new)) = pair.rsplit_once(':') else {
@@ -360,22 +387,19 @@ fn rename(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
     }
     let mut model = Model::read(from.as_ref())?;
     model.rename(&pairs)?;
-    written(ui, model, to)
+    call.written(ui, model, to, &[])
 }
 
 fn strip(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.files(FROM_TO)?;
+    let [from, to] = call.from_to()?;
     let mut model = Model::read(from.as_ref())?;
     let gone = model.strip(&call.args.list("layers"))?;
-    if !gone.is_empty() {
-        ui.print(&format!("left out: {}\n", gone.join(", ")))?;
-    }
-    written(ui, model, to)
+    call.written(ui, model, to, &gone)
 }
 
 fn convert(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.files(FROM_TO)?;
-    written(ui, Model::read(from.as_ref())?, to)
+    let [from, to] = call.from_to()?;
+    call.written(ui, Model::read(from.as_ref())?, to, &[])
 }
 
 #[cfg(test)]
