@@ -18,6 +18,7 @@ mod layering;
 mod logs;
 mod metrics;
 mod model;
+mod nets;
 mod onnx;
 mod optimize;
 mod page;

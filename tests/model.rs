@@ -512,22 +512,33 @@ fn a_model_of_another_maker() {
         .unwrap();
     assert!(made.status.success(), "{}", err(&made));
     let here = |words: &str| call(dir.path(), words);
-    works(&here("import-onnx other.onnx"));
-    let record = npz::read_npz(&dir.path().join("other.npz")).unwrap();
-    npz::write_npz(
-        &dir.path().join("x.npz"),
-        [("x", record["x"].view())],
-        false,
-    )
-    .unwrap();
-    works(&here(
-        "run --model=other.prototxt --weights=other.caffemodel --input=x.npz --output=y.npz",
-    ));
-    let got = npz::read_npz(&dir.path().join("y.npz")).unwrap();
-    let (want, got) = (&record["out"], &got["out"]);
-    assert_eq!(want.shape, got.shape);
-    for (a, b) in want.data.iter().zip(&got.data) {
-        assert!((a - b).abs() <= 1e-4, "{b}, not {a}");
+    for (model, kinds) in [
+        ("other", &["Convolution", "HSwish", "Softmax"][..]),
+        ("forms", &["Swish", "Mish", "Normalize", "Upsample"]),
+    ] {
+        works(&here(&format!("import-onnx {model}.onnx")));
+        let text = fs::read_to_string(dir.path().join(format!("{model}.prototxt"))).unwrap();
+        for kind in kinds {
+            assert!(
+                text.contains(&format!("type: \"{kind}\"")),
+                "{kind}: {text}"
+            );
+        }
+        let mut record = npz::read_npz(&dir.path().join(format!("{model}.npz"))).unwrap();
+        let x = record.remove("x").unwrap();
+        npz::write_npz(&dir.path().join("x.npz"), [("x", x.view())], false).unwrap();
+        works(&here(&format!(
+            "run --model={model}.prototxt --weights={model}.caffemodel --input=x.npz --output=y.npz"
+        )));
+        let got = npz::read_npz(&dir.path().join("y.npz")).unwrap();
+        assert!(!record.is_empty());
+        for (name, want) in &record {
+            let got = &got[name];
+            assert_eq!(want.shape, got.shape, "{name}");
+            for (a, b) in want.data.iter().zip(&got.data) {
+                assert!((a - b).abs() <= 1e-4, "{model}: {name}: {b}, not {a}");
+            }
+        }
     }
 }
 

@@ -1,10 +1,6 @@
 //! Nets as ONNX models: every recorded case of a layer that a model can say, run by onnxruntime and read back.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cortado::{
     ErrorKind,
@@ -20,7 +16,7 @@ use cortado::{
     tensor::Tensor,
 };
 
-use crate::support::{Case, cases, python};
+use crate::support::{Case, cases, models_agree, python};
 
 /// A net in TEST with weights and what it makes of the recorded inputs.
 struct Run {
@@ -149,36 +145,11 @@ fn models_compute_what_nets_compute() {
         eprintln!("skipped: CORTADO_PYTHON names no Python with onnxruntime and onnx");
         return;
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/run_onnx.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(dir.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let out: Vec<&str> = said.lines().filter(|l| !l.ends_with(" ok")).collect();
-    assert!(
-        out.is_empty() && said.lines().count() == count,
-        "{}\n{}",
-        out.join("\n"),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    models_agree(&python, dir.path(), count);
 }
 
 /// Types whose operators no layer does one by one.
-const ONE_WAY: &[&str] = &[
-    "BN",
-    "ContinuationIndicator",
-    "LSTM",
-    "LSTMUnit",
-    "Normalize",
-    "Parameter",
-    "PriorBox",
-    "RNN",
-    "ReLU6",
-    "Scale",
-    "Upsample",
-];
+const ONE_WAY: &[&str] = &[];
 
 /// What is written is read again as a net that computes the same.
 #[test]

@@ -101,14 +101,7 @@ fn a_node_that_no_layer_does_is_named() {
     let kinds: Vec<&str> = back.net.layer.iter().map(|l| l.r#type()).collect();
     assert_eq!(
         kinds,
-        [
-            "Input",
-            "Input",
-            "Convolution",
-            "ReLU",
-            "Flatten",
-            "InnerProduct"
-        ]
+        ["Input", "Input", "Convolution", "ReLU", "InnerProduct"]
     );
     let node = &mut model.graph.as_mut().unwrap().node[1];
     node.op_type = Some("Erf".into());

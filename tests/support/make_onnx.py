@@ -1,4 +1,4 @@
-"""Writes a model as other exporters write them, and what onnxruntime makes of it: make_onnx.py FOLDER."""
+"""Writes models as other exporters write them, and what onnxruntime makes of them: make_onnx.py FOLDER."""
 
 import pathlib
 import sys
@@ -70,17 +70,84 @@ const("starts", [1])
 const("ends", [4])
 const("axes", [1])
 w("w4", 3 * 6 * 6, 5)
-graph = helper.make_graph(
-    nodes,
-    "other",
-    [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 21, 21])],
-    [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 5])],
-    weights,
-)
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-model.ir_version = 8
-onnx.checker.check_model(model)
-onnx.save(model, str(folder / "other.onnx"))
-x = rng.normal(size=(1, 3, 21, 21)).astype(np.float32)
-session = onnxruntime.InferenceSession(str(folder / "other.onnx"), providers=["CPUExecutionProvider"])
-np.savez(folder / "other.npz", x=x, out=session.run(None, {"x": x})[0])
+
+
+def save(name, nodes, shape, outputs, batch):
+    """A model of one input x, with a record of it and of the outputs, which are told with their number of axes."""
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, *shape[1:]])],
+        [helper.make_tensor_value_info(o, TensorProto.FLOAT, [batch] + [None] * (n - 1)) for o, n in outputs.items()],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save(model, str(folder / f"{name}.onnx"))
+    x = rng.normal(size=shape).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+    np.savez(folder / f"{name}.npz", x=x, **dict(zip(outputs, session.run(list(outputs), {"x": x}))))
+
+
+save("other", nodes, (1, 3, 21, 21), {"out": 2}, "batch")
+
+# Layers that take several operators to say, as PyTorch says them; numbers come from nodes, not from a list.
+weights.clear()
+
+
+def number(name, values, kind=np.float32):
+    tensor = numpy_helper.from_array(np.array(values, dtype=kind))
+    return helper.make_node("Constant", [], [name], value=tensor)
+
+
+nodes = [
+    helper.make_node("Conv", ["x", w("w1", 8, 3, 3, 3)], ["c"], pads=[1, 1, 1, 1]),
+    # SiLU and Mish.
+    helper.make_node("Sigmoid", ["c"], ["gate"]),
+    helper.make_node("Mul", ["c", "gate"], ["silu"]),
+    helper.make_node("Softplus", ["silu"], ["soft"]),
+    helper.make_node("Tanh", ["soft"], ["bent"]),
+    helper.make_node("Mul", ["silu", "bent"], ["mish"]),
+    # SSD's length of channels, with a scale for each.
+    number("two", 2.0),
+    helper.make_node("Pow", ["mish", "two"], ["square"]),
+    number("axis", [1], np.int64),
+    helper.make_node("ReduceSum", ["square", "axis"], ["sum"], keepdims=1),
+    helper.make_node("Sqrt", ["sum"], ["root"]),
+    number("little", 1e-10),
+    helper.make_node("Add", ["root", "little"], ["length"]),
+    helper.make_node("Div", ["mish", "length"], ["unit"]),
+    helper.make_node("Mul", [w("by", 1, 8, 1, 1), "unit"], ["scaled"]),
+    # torch.nn.functional.normalize of rows.
+    helper.make_node("GlobalAveragePool", ["scaled"], ["mean"]),
+    helper.make_node("Flatten", ["mean"], ["row"]),
+    helper.make_node("ReduceL2", ["row"], ["norm"], axes=[1], keepdims=1),
+    number("least", 1e-12),
+    helper.make_node("Clip", ["norm", "least"], ["bound"]),
+    helper.make_node("Shape", ["row"], ["shape"]),
+    helper.make_node("Expand", ["bound", "shape"], ["wide"]),
+    helper.make_node("Div", ["row", "wide"], ["rows"]),
+    # Moments of a batch, a mean along channels, and blobs that stretch over each other.
+    helper.make_node("ReduceMean", ["scaled"], ["centre"], axes=[0, 2, 3], keepdims=1),
+    helper.make_node("Sub", ["scaled", "centre"], ["centred"]),
+    helper.make_node("ReduceMean", ["centred"], ["gray"], axes=[1], keepdims=0),
+    helper.make_node("Unsqueeze", ["gray", "axis"], ["plane"]),
+    helper.make_node("Mul", ["centred", "plane"], ["lit"]),
+    helper.make_node("Add", ["lit", w("places", 1, 1, 5, 6)], ["placed"]),
+    # The largest values put back to their places.
+    helper.make_node("MaxPool", ["placed"], ["most", "where"], kernel_shape=[2, 2], strides=[2, 2]),
+    number("plane_size", 30, np.int64),
+    helper.make_node("Mod", ["where", "plane_size"], ["within"]),
+    number("flat", [16, 6], np.int64),
+    helper.make_node("Reshape", ["most", "flat"], ["values"]),
+    helper.make_node("Reshape", ["within", "flat"], ["places_in"]),
+    number("planes", [16, 30], np.int64),
+    helper.make_node("ConstantOfShape", ["planes"], ["zeros"]),
+    helper.make_node("ScatterElements", ["zeros", "places_in", "values"], ["sparse"], axis=1),
+    number("large", [2, 8, 5, 6], np.int64),
+    helper.make_node("Reshape", ["sparse", "large"], ["unpooled"]),
+    # A product to which something computed is added.
+    helper.make_node("Gemm", ["rows", w("w2", 8, 8), "row"], ["mixed"], alpha=0.5),
+]
+save("forms", nodes, (2, 3, 5, 6), {"rows": 2, "unpooled": 4, "mixed": 2}, 2)

@@ -135,3 +135,21 @@ pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
         .status();
     status.ok()?.success().then_some(python)
 }
+
+/// Asserts that onnxruntime makes the same of so many models in a folder as the records beside them say.
+pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/run_onnx.py");
+    let output = std::process::Command::new(python)
+        .arg(script)
+        .arg(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let out: Vec<&str> = said.lines().filter(|l| !l.ends_with(" ok")).collect();
+    assert!(
+        out.is_empty() && said.lines().count() == count,
+        "{}\n{}",
+        out.join("\n"),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -53,11 +53,10 @@ pub(super) fn relu6(s: &mut Site<'_, '_>) -> Result<()> {
         clipped(s, &x, 0.0, 6.0);
         return Ok(());
     }
-    let bent = s.op("LeakyRelu", &[&x], vec![float("alpha", slope)]);
-    // Cut above by x alone: with a negative slope what is below may lie above 6.
-    let six = s.scalar("six", 6.0);
-    let above = s.op("Greater", &[&x, &six], Vec::new());
-    s.last("Where", &[&above, &six, &bent], Vec::new());
+    // Cut above first: with a negative slope what is below may rise above 6, and stays.
+    let six = s.scalar("max", 6.0);
+    let cut = s.op("Clip", &[&x, "", &six], Vec::new());
+    s.last("LeakyRelu", &[&cut], vec![float("alpha", slope)]);
     Ok(())
 }
 

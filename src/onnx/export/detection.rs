@@ -5,7 +5,7 @@ use super::{
     activation::INT64,
     emit::Site,
 };
-use crate::error::Result;
+use crate::{error::Result, layers::data};
 
 /// What depends on the shapes of the bottoms alone is a constant of the model.
 pub(super) fn constant(s: &mut Site<'_, '_>) -> Result<()> {
@@ -19,6 +19,16 @@ pub(super) fn constant(s: &mut Site<'_, '_>) -> Result<()> {
         s.node.kind.name
     ));
     Ok(())
+}
+
+/// Equal numbers are a constant of the model.
+pub(super) fn dummy_data(s: &mut Site<'_, '_>) -> Result<()> {
+    if !data::is_constant(s.param()) {
+        return Err(s
+            .refuse("its numbers are drawn at random, not fed")
+            .help("'cortado deploy' makes an input of it"));
+    }
+    constant(s)
 }
 
 /// The regions as R × 5.

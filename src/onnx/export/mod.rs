@@ -63,6 +63,7 @@ const TABLE: &[(&str, Export)] = &[
     ("Deconvolution", vision::deconvolution),
     ("DepthwiseConvolution", vision::depthwise),
     ("Dropout", utility::pass),
+    ("DummyData", detection::dummy_data),
     ("ELU", activation::elu),
     ("Eltwise", utility::eltwise),
     ("Embed", utility::embed),
@@ -126,10 +127,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     (
         "DetectionOutput",
         "ONNX has the suppression of overlapping boxes, but nothing that makes its rows of detections",
-    ),
-    (
-        "DummyData",
-        "its numbers are filled in, not fed; 'cortado deploy' makes an input of it",
     ),
     (
         "Filter",

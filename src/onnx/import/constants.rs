@@ -13,6 +13,7 @@ pub(super) fn fold(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<bool> {
     };
     let known = match op.kind() {
         "Constant" => Some(constant(op)?),
+        "ConstantOfShape" => of_shape(reader, op)?,
         "Shape" => shape(reader, op),
         _ => {
             let inputs: Option<Vec<&Stored>> = op
@@ -41,7 +42,8 @@ fn list(data: Vec<i64>) -> Stored {
     }
 }
 
-fn constant(op: &Op<'_>) -> Result<Stored> {
+/// What a node Constant holds.
+pub(super) fn constant(op: &Op<'_>) -> Result<Stored> {
     if let Some(tensor) = op.tensor("value")? {
         return Ok(tensor);
     }
@@ -59,6 +61,30 @@ fn constant(op: &Op<'_>) -> Result<Stored> {
         return Ok(list(op.ints("value_ints").to_vec()));
     }
     Err(op.refuse("its value is of a kind that is not read"))
+}
+
+/// The most values that a constant which the model does not hold may have.
+const MOST: usize = 1 << 28;
+
+fn of_shape(reader: &Reader<'_>, op: &Op<'_>) -> Result<Option<Stored>> {
+    let Some(dims) = op.constant(reader, 0).and_then(|c| c.ints()) else {
+        return Ok(None);
+    };
+    let dims: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let count = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let Some((dims, count)) = dims.and_then(|d| count(&d).map(|c| (d, c))) else {
+        return Ok(None);
+    };
+    if count > MOST {
+        return Err(op.refuse(&format!("it would hold {count} values")));
+    }
+    let value = op.tensor("value")?.map(|v| v.data);
+    let data = match value {
+        Some(Numbers::Ints(v)) => Numbers::Ints(vec![v.first().copied().unwrap_or(0); count]),
+        Some(Numbers::Floats(v)) => Numbers::Floats(vec![v.first().copied().unwrap_or(0.0); count]),
+        None => Numbers::Floats(vec![0.0; count]),
+    };
+    Ok(Some(Stored { dims, data }))
 }
 
 fn shape(reader: &Reader<'_>, op: &Op<'_>) -> Option<Stored> {

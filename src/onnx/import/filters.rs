@@ -1,11 +1,15 @@
 //! Operators with weights.
 
-use super::reader::{Op, Reader, layer};
+use super::{
+    super::proto::{AttributeProto, NodeProto},
+    pointwise::combine,
+    reader::{Op, Reader, layer},
+};
 use crate::{
     error::Result,
     schema::{
-        BatchNormParameter, ConvolutionParameter, InnerProductParameter, LayerParameter,
-        LrnParameter, ScaleParameter,
+        BatchNormParameter, ConvolutionParameter, FlattenParameter, InnerProductParameter,
+        LayerParameter, LrnParameter, ParamSpec, ScaleParameter,
     },
     tensor::{Shape, Tensor},
 };
@@ -68,10 +72,10 @@ fn told(sizes: &[usize], default: usize) -> Vec<u32> {
 }
 
 /// Weights and a bias as tensors.
-fn weights(op: &Op<'_>, reader: &Reader<'_>) -> Result<(Tensor, Option<Tensor>)> {
+fn weights(op: &Op<'_>, reader: &Reader<'_>, with_bias: bool) -> Result<(Tensor, Option<Tensor>)> {
     let w = op.needs(reader, 1, "its weights")?;
     let w = Tensor::new(Shape::checked(&w.dims)?, w.floats())?;
-    let bias = match op.input(2) {
+    let bias = match op.input(2).filter(|_| with_bias) {
         None => None,
         Some(_) => {
             let b = op.needs(reader, 2, "its biases")?.floats();
@@ -92,7 +96,7 @@ pub(super) fn conv(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     ])?;
     let x = op.x(reader, 0)?;
     let shape = reader.shape(&x);
-    let (mut w, bias) = weights(op, reader)?;
+    let (mut w, bias) = weights(op, reader, true)?;
     let axes = shape.axes().saturating_sub(2);
     if axes == 0 || w.shape.axes() != axes + 2 || w.shape.count() == 0 {
         return Err(op.refuse(&format!(
@@ -186,7 +190,7 @@ pub(super) fn conv_transpose(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()>
     ])?;
     let x = op.x(reader, 0)?;
     let shape = reader.shape(&x);
-    let (w, bias) = weights(op, reader)?;
+    let (w, bias) = weights(op, reader, true)?;
     let axes = shape.axes().saturating_sub(2);
     if axes == 0 || w.shape.axes() != axes + 2 {
         return Err(op.refuse(&format!(
@@ -228,21 +232,36 @@ pub(super) fn conv_transpose(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()>
 pub(super) fn gemm(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     op.knows(&["alpha", "beta", "transA", "transB"])?;
     let x = op.x(reader, 0)?;
-    if op.float("alpha", 1.0) != 1.0 || op.float("beta", 1.0) != 1.0 || op.int("transA", 0) != 0 {
-        return Err(op.refuse("it scales its product, or turns its first factor"));
+    let (alpha, beta) = (op.float("alpha", 1.0), op.float("beta", 1.0));
+    if op.int("transA", 0) != 0 {
+        return Err(op.refuse("it turns its first factor"));
     }
-    let (w, bias) = weights(op, reader)?;
+    // What is added may be computed, too.
+    let added = match op.input(2) {
+        Some(_) if op.constant(reader, 2).is_none() => Some(op.x(reader, 2)?),
+        _ => None,
+    };
+    let (mut w, bias) = weights(op, reader, added.is_none())?;
     if w.shape.axes() != 2 || reader.shape(&x).axes() != 2 {
         return Err(op.refuse("its factors are no matrices"));
     }
+    if added.is_some() && beta != 1.0 {
+        return Err(op.refuse("it scales what it adds"));
+    }
     let transpose = op.int("transB", 0) == 0;
     let outputs = w.shape.dims()[usize::from(transpose)];
+    w.data.iter_mut().for_each(|w| *w *= alpha);
     // One bias may serve all.
     let bias = match bias {
-        Some(b) if b.data.len() == 1 && outputs > 1 => {
-            Some(Tensor::new([outputs], vec![b.data[0]; outputs])?)
-        }
-        other => other,
+        Some(b) if b.data.len() == 1 => Some(vec![b.data[0]; outputs]),
+        other => other.map(|b| b.data),
+    };
+    let bias = match bias {
+        Some(data) => Some(Tensor::new(
+            [data.len()],
+            data.iter().map(|b| beta * b).collect(),
+        )?),
+        None => None,
     };
     let param = InnerProductParameter {
         num_output: Some(outputs as u32),
@@ -252,16 +271,62 @@ pub(super) fn gemm(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     };
     let param = LayerParameter {
         inner_product_param: Some(param),
+        param: shared(reader, op, bias.is_some()),
         ..layer("InnerProduct")
     };
     let blobs = std::iter::once(w).chain(bias).collect();
+    if let Some(added) = added {
+        let product = reader.step(op, "product", param, &[x], blobs)?;
+        return combine(reader, op, "Add", [product, added]);
+    }
+    // The layer takes all axes behind the first as one itself.
+    let flat = reader.last_for(&x).filter(|last| {
+        last.r#type() == "Flatten" && last.flatten_param == Some(FlattenParameter::default())
+    });
+    let x = match flat.map(|last| last.bottom.clone()) {
+        Some(bottom) => {
+            reader.take_back();
+            bottom.into_iter().next().unwrap_or_default()
+        }
+        None => x,
+    };
     reader.one(&op.name, param, &x, &op.y()?, blobs)
+}
+
+/// Names for weights that several nodes read as they are, so that the layers have them together.
+fn shared(reader: &Reader<'_>, op: &Op<'_>, bias: bool) -> Vec<ParamSpec> {
+    let plain = |n: &&NodeProto| {
+        let told = |a: &AttributeProto| match a.name() {
+            "transB" => a.i() == 1,
+            "alpha" | "beta" => a.f() == 1.0,
+            _ => false,
+        };
+        n.op_type() == "Gemm" && n.attribute.iter().all(told) && !n.attribute.is_empty()
+    };
+    let inputs = if bias { 1..3 } else { 1..2 };
+    let names: Vec<&str> = inputs.filter_map(|i| op.input(i)).collect();
+    let same = |name: &&str| {
+        let users = reader.graph.node.iter();
+        users
+            .filter(|n| n.input.iter().any(|i| i == name))
+            .filter(plain)
+            .count()
+            > 1
+    };
+    if !plain(&op.node) || !names.iter().all(same) {
+        return Vec::new();
+    }
+    let named = |name: &str| ParamSpec {
+        name: Some(name.to_owned()),
+        ..ParamSpec::default()
+    };
+    names.into_iter().map(named).collect()
 }
 
 pub(super) fn mat_mul(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     op.knows(&[])?;
     let x = op.x(reader, 0)?;
-    let (w, _) = weights(op, reader)?;
+    let (w, _) = weights(op, reader, true)?;
     let &[_, outputs] = w.shape.dims() else {
         return Err(op.refuse("its second factor is no matrix"));
     };

@@ -3,6 +3,7 @@
 mod constants;
 mod filters;
 mod moves;
+mod patterns;
 mod pointwise;
 mod pools;
 mod reader;
@@ -10,7 +11,7 @@ mod regions;
 
 use super::proto::ModelProto;
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     schema::NetParameter,
     tensor::Shape,
 };
@@ -44,6 +45,7 @@ const TABLE: &[(&str, Import)] = &[
     ("Dropout", moves::identity),
     ("Elu", pointwise::elu),
     ("Exp", pointwise::plain),
+    ("Expand", moves::expand),
     ("Flatten", moves::flatten),
     ("Gather", moves::gather),
     ("Gemm", filters::gemm),
@@ -56,17 +58,20 @@ const TABLE: &[(&str, Import)] = &[
     ("LRN", filters::lrn),
     ("LeakyRelu", pointwise::leaky_relu),
     ("Log", pointwise::plain),
+    ("LpNormalization", patterns::lp_normalization),
     ("MatMul", filters::mat_mul),
     ("Max", pointwise::max),
     ("MaxPool", pools::max),
     ("MaxRoiPool", regions::max_roi_pool),
     ("Mish", pointwise::plain),
+    ("Mod", moves::place_in_plane),
     ("Mul", pointwise::arithmetic),
     ("Neg", pointwise::power),
     ("PRelu", pointwise::prelu),
     ("Pow", pointwise::pow),
     ("Reciprocal", pointwise::power),
     ("ReduceL1", pools::reduce),
+    ("ReduceL2", pools::reduce),
     ("ReduceMean", pools::reduce),
     ("ReduceSum", pools::reduce),
     ("ReduceSumSquare", pools::reduce),
@@ -74,6 +79,7 @@ const TABLE: &[(&str, Import)] = &[
     ("Reshape", moves::reshape),
     ("Resize", regions::resize),
     ("RoiAlign", regions::roi_align),
+    ("ScatterElements", regions::scatter),
     ("Sigmoid", pointwise::plain),
     ("Slice", moves::slice),
     ("Softmax", moves::softmax),
@@ -125,7 +131,10 @@ pub fn import(model: &ModelProto, shapes: &[(String, Shape)]) -> Result<Imported
                 node.domain()
             )));
         }
-        if constants::fold(&mut reader, &op)? {
+        if reader.done.contains(&i)
+            || constants::fold(&mut reader, &op)?
+            || patterns::whole(&mut reader, &op)?
+        {
             continue;
         }
         let row = TABLE.iter().find(|(name, _)| *name == node.op_type());
@@ -152,11 +161,13 @@ pub fn import(model: &ModelProto, shapes: &[(String, Shape)]) -> Result<Imported
 fn outputs(reader: &mut Reader<'_>) -> Result<()> {
     for output in &reader.graph.output {
         let name = output.name();
+        if reader.blob(name).is_none() {
+            reader.parameter(name)?;
+        }
         let Some(blob) = reader.blob(name).map(str::to_owned) else {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("output '{name}' of the model is a constant, or nothing makes it"),
-            ));
+            return Err(Error::format(format!(
+                "nothing makes output '{name}' of the model"
+            )));
         };
         if blob != name {
             reader.one(name, layer("Split"), &blob, name, Vec::new())?;

@@ -32,8 +32,10 @@ pub(super) fn cast(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     let is_float = matches!(op.int("to", 1), 1 | 11);
     let whole = matches!(op.int("to", 1), 6 | 7);
     let readers = reader.graph.node.iter().filter(|n| n.input.contains(&y));
-    let as_index = |n: &super::super::proto::NodeProto| {
-        matches!(n.op_type(), "Gather" | "RoiAlign") && n.input.last() == Some(&y)
+    let as_index = |n: &super::super::proto::NodeProto| match n.op_type() {
+        "Gather" | "RoiAlign" => n.input.last() == Some(&y),
+        "ScatterElements" => n.input.get(1) == Some(&y),
+        _ => false,
     };
     if is_float || (whole && readers.into_iter().all(as_index)) {
         reader.alias(&y, &x);
@@ -48,6 +50,7 @@ fn axis_of(op: &Op<'_>, shape: &Shape, axis: i64) -> Result<usize> {
     shape.axis(axis).map_err(|e| op.refuse(e.message()))
 }
 
+/// A layer that sees its bottom with these extents.
 pub(super) fn reshaped(dims: impl IntoIterator<Item = i64>) -> LayerParameter {
     LayerParameter {
         reshape_param: Some(ReshapeParameter {
@@ -143,7 +146,8 @@ pub(super) fn squeeze(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     reader.one(&op.name, param, &x, &op.y()?, Vec::new())
 }
 
-fn permuted(order: &[usize]) -> LayerParameter {
+/// A layer that puts the axes in this order.
+pub(super) fn permuted(order: &[usize]) -> LayerParameter {
     LayerParameter {
         permute_param: Some(PermuteParameter {
             order: order.iter().map(|&a| a as u32).collect(),
@@ -382,35 +386,84 @@ pub(super) fn gather(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     reader.one(&op.name, param, &x, &y, vec![blob])
 }
 
+/// What `MaxPool` tells of places, within their plane.
+pub(super) fn place_in_plane(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&["fmod"])?;
+    let x = op.x(reader, 0)?;
+    let by = op.needs(reader, 1, "its divisors")?.ints();
+    match (by, reader.masks.get(&x)) {
+        (Some(&[by]), Some(&plane)) if by == plane as i64 => {
+            reader.alias(&op.y()?, &x);
+            Ok(())
+        }
+        _ => Err(op.refuse("no layer takes remainders")),
+    }
+}
+
+/// The layers that stretch a blob over extents: axes of 1 are repeated, missing ones are in front. `None` where it does
+/// not stretch so.
+pub(super) fn stretched(from: &Shape, to: &[usize]) -> Option<Vec<(&'static str, LayerParameter)>> {
+    let mut steps = Vec::new();
+    let mut dims = vec![1; to.len().checked_sub(from.axes())?];
+    if !dims.is_empty() {
+        dims.extend(from.dims());
+        steps.push(("axes", reshaped(dims.iter().map(|&d| d as i64))));
+    } else {
+        dims = from.dims().to_vec();
+    }
+    for (axis, (&d, &n)) in dims.iter().zip(to).enumerate() {
+        if d == n {
+            continue;
+        }
+        if d != 1 {
+            return None;
+        }
+        steps.push(("over", tiled(axis, n as i64)));
+    }
+    Some(steps)
+}
+
+pub(super) fn expand(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&[])?;
+    let x = op.x(reader, 0)?;
+    let shape = reader.shape(&x);
+    let told = op.needs(reader, 1, "its extents")?.ints();
+    let told = told.ok_or_else(|| op.refuse("its extents are no integers"))?;
+    let more = shape.axes().saturating_sub(told.len());
+    // An extent of 1 leaves the axis as it is.
+    let mut to = vec![1; more];
+    for &d in told {
+        to.push(usize::try_from(d).map_err(|_| op.refuse(&format!("its extents are {told:?}")))?);
+    }
+    let less = to.len() - shape.axes();
+    for (d, &own) in to.iter_mut().skip(less).zip(shape.dims()) {
+        if *d == 1 {
+            *d = own;
+        }
+    }
+    let steps = stretched(&shape, &to)
+        .ok_or_else(|| op.refuse(&format!("{shape} does not stretch over {to:?}")))?;
+    reader.steps(op, steps, x, &op.y()?)
+}
+
+fn tiled(axis: usize, tiles: i64) -> LayerParameter {
+    LayerParameter {
+        tile_param: Some(TileParameter {
+            axis: Some(axis as i32),
+            tiles: Some(i32::try_from(tiles).unwrap_or(0)),
+        }),
+        ..layer("Tile")
+    }
+}
+
 pub(super) fn tile(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     op.knows(&[])?;
-    let mut x = op.x(reader, 0)?;
+    let x = op.x(reader, 0)?;
     let repeats = op.needs(reader, 1, "its repetitions")?.ints();
-    let repeats = repeats
-        .ok_or_else(|| op.refuse("its repetitions are no integers"))?
-        .to_vec();
-    let y = op.y()?;
-    let more: Vec<(usize, i64)> = (repeats.iter().copied().enumerate())
-        .filter(|&(_, r)| r != 1)
-        .collect();
-    if more.is_empty() {
-        reader.alias(&y, &x);
-        return Ok(());
-    }
-    for (i, &(axis, tiles)) in more.iter().enumerate() {
-        let param = LayerParameter {
-            tile_param: Some(TileParameter {
-                axis: Some(axis as i32),
-                tiles: Some(i32::try_from(tiles).unwrap_or(0)),
-            }),
-            ..layer("Tile")
-        };
-        if i + 1 == more.len() {
-            return reader.one(&op.name, param, &x, &y, Vec::new());
-        }
-        x = reader.step(op, &format!("axis{axis}"), param, &[x], Vec::new())?;
-    }
-    Ok(())
+    let repeats = repeats.ok_or_else(|| op.refuse("its repetitions are no integers"))?;
+    let more = repeats.iter().enumerate().filter(|&(_, &r)| r != 1);
+    let steps = more.map(|(axis, &r)| ("over", tiled(axis, r))).collect();
+    reader.steps(op, steps, x, &op.y()?)
 }
 
 fn best(axis: usize, k: u32, values: bool) -> LayerParameter {

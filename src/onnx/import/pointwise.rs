@@ -2,14 +2,15 @@
 
 use super::{
     super::proto::Stored,
-    reader::{Op, Reader, blob_shape, layer},
+    moves::{reshaped, stretched},
+    reader::{Op, Reader, layer},
 };
 use crate::{
     error::Result,
     schema::{
         BiasParameter, ClipParameter, EltwiseParameter, EluParameter, LayerParameter,
-        PReLuParameter, PowerParameter, ReLuParameter, ReshapeParameter, ScaleParameter,
-        ThresholdParameter, eltwise_parameter::EltwiseOp,
+        PReLuParameter, PowerParameter, ReLuParameter, ScaleParameter, ThresholdParameter,
+        eltwise_parameter::EltwiseOp,
     },
     tensor::{Shape, Tensor},
 };
@@ -127,7 +128,7 @@ pub(super) fn hard_sigmoid(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
 }
 
 /// A layer Power.
-fn powered(power: f32, scale: f32, shift: f32) -> LayerParameter {
+pub(super) fn powered(power: f32, scale: f32, shift: f32) -> LayerParameter {
     let told = |x: f32, default: f32| (x != default).then_some(x);
     LayerParameter {
         power_param: Some(PowerParameter {
@@ -249,6 +250,7 @@ fn with_constant(
             (true, None)
         }
     };
+    let turned_over = turned.is_some();
     if let Some(param) = turned {
         x = reader.step(op, "turned", param, &[x], Vec::new())?;
     }
@@ -260,14 +262,85 @@ fn with_constant(
         };
         return reader.one(&op.name, param, &x, &y, Vec::new());
     }
-    let Some((from, to)) = spread(&shape, &constant.dims) else {
-        return Err(op.refuse(&format!(
-            "a constant of shape {:?} does not stretch over {shape} along axes that follow each other",
-            constant.dims
-        )));
+    let Some((from, to, values)) = spread_values(&shape, &constant.dims, values) else {
+        // The constant is the larger one, or each is along some axis.
+        let c = op.x(reader, 1 - bottom)?;
+        let (a, b) = if first { (c, x) } else { (x, c) };
+        let kind = if turned_over {
+            if scales { "Mul" } else { "Add" }
+        } else {
+            op.kind()
+        };
+        return combine(reader, op, kind, [a, b]);
     };
-    let blob = Tensor::new(Shape::new(&shape.dims()[from..to]), values)?;
-    reader.one(&op.name, along(scales, from, to, 1), &x, &y, vec![blob])
+    let blob = Tensor::new(Shape::checked(&shape.dims()[from..to])?, values)?;
+    let param = along(scales, from, to, 1);
+    if let Some((scale, factors)) = scale_before(reader, &x, &param, &blob) {
+        // y = s x + b is one layer.
+        reader.take_back();
+        let bottoms = scale.bottom.clone();
+        return reader.add(
+            &op.name,
+            with_bias(scale),
+            &bottoms,
+            &[y],
+            vec![factors, blob],
+        );
+    }
+    reader.one(&op.name, param, &x, &y, vec![blob])
+}
+
+fn with_bias(mut scale: LayerParameter) -> LayerParameter {
+    scale.blobs.clear();
+    scale.scale_param.get_or_insert_default().bias_term = Some(true);
+    scale
+}
+
+/// The Scale right before a Bias of the same axes, for it alone, with its factors.
+fn scale_before(
+    reader: &Reader<'_>,
+    x: &str,
+    bias: &LayerParameter,
+    shifts: &Tensor,
+) -> Option<(LayerParameter, Tensor)> {
+    let p = bias.bias_param.as_ref()?;
+    let last = reader.last_for(x)?;
+    let own = last.scale_param.as_ref()?;
+    let same = own.axis == p.axis && own.num_axes == p.num_axes && own.bias_term.is_none();
+    let [blob] = &last.blobs[..] else {
+        return None;
+    };
+    if !same || last.bottom.len() != 1 || reader.means.contains_key(x) {
+        return None;
+    }
+    let factors = Tensor::new(shifts.shape.clone(), blob.data.clone()).ok()?;
+    Some((last.clone(), factors))
+}
+
+/// As [`spread`], with the values repeated over axes of 1 between others.
+fn spread_values(x: &Shape, small: &[usize], values: Vec<f32>) -> Option<(usize, usize, Vec<f32>)> {
+    if let Some((from, to)) = spread(x, small) {
+        return Some((from, to, values));
+    }
+    let skip = x.axes().checked_sub(small.len())?;
+    let first = small.iter().position(|&d| d != 1)?;
+    let end = small.iter().rposition(|&d| d != 1)? + 1;
+    let (own, over) = (&small[first..end], &x.dims()[skip + first..skip + end]);
+    if own.iter().zip(over).any(|(&d, &n)| d != 1 && d != n) {
+        return None;
+    }
+    let count = over.iter().product();
+    let from = |mut i: usize| {
+        let (mut at, mut step) = (0, 1);
+        for (&d, &n) in own.iter().zip(over).rev() {
+            at += (i % n) % d * step;
+            step *= d;
+            i /= n;
+        }
+        values.get(at).copied()
+    };
+    let all: Option<Vec<f32>> = (0..count).map(from).collect();
+    Some((skip + first, skip + end, all?))
 }
 
 /// Whether a constant undoes what the layer before does to means of cut windows.
@@ -278,7 +351,7 @@ fn undoes(reader: &Reader<'_>, x: &str, constant: &Stored) -> bool {
         *at + 1 == reader.layers.len()
             && by.len() == factors.len()
             && by.iter().zip(factors).all(one)
-            && reader.readers(x) == 1
+            && reader.last_for(x).is_some()
     })
 }
 
@@ -296,28 +369,42 @@ fn undo(reader: &mut Reader<'_>, x: &str, y: &str) -> Result<()> {
 }
 
 fn of_two(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
-    let (mut a, mut b) = (op.x(reader, 0)?, op.x(reader, 1)?);
+    let both = [op.x(reader, 0)?, op.x(reader, 1)?];
+    combine(reader, op, op.kind(), both)
+}
+
+/// Add, Sub, Mul or Div of two blobs: the operator's output.
+pub(super) fn combine(
+    reader: &mut Reader<'_>,
+    op: &Op<'_>,
+    kind: &str,
+    [mut a, mut b]: [String; 2],
+) -> Result<()> {
     let y = op.y()?;
     let (shape_a, shape_b) = (reader.shape(&a), reader.shape(&b));
-    if op.kind() == "Div" {
+    let scales = matches!(kind, "Mul" | "Div");
+    if kind == "Div" {
         b = reader.step(op, "turned", powered(-1.0, 1.0, 0.0), &[b], Vec::new())?;
     }
-    if shape_a == shape_b {
+    let eltwise = |coeff: Vec<f32>| {
         let param = EltwiseParameter {
-            operation: matches!(op.kind(), "Mul" | "Div").then_some(EltwiseOp::Prod.into()),
-            coeff: match op.kind() {
-                "Sub" => vec![1.0, -1.0],
-                _ => Vec::new(),
-            },
+            operation: scales.then_some(EltwiseOp::Prod.into()),
+            coeff,
             ..EltwiseParameter::default()
         };
-        let param = LayerParameter {
+        LayerParameter {
             eltwise_param: (param != EltwiseParameter::default()).then_some(param),
             ..layer("Eltwise")
+        }
+    };
+    if shape_a == shape_b {
+        let coeff = match kind {
+            "Sub" => vec![1.0, -1.0],
+            _ => Vec::new(),
         };
-        return reader.add(&op.name, param, &[a, b], &[y], Vec::new());
+        return reader.add(&op.name, eltwise(coeff), &[a, b], &[y], Vec::new());
     }
-    if op.kind() == "Sub" {
+    if kind == "Sub" {
         b = reader.step(op, "turned", powered(1.0, -1.0, 0.0), &[b], Vec::new())?;
     }
     // The smaller one stretches over the larger.
@@ -325,30 +412,37 @@ fn of_two(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
         (a, b) = (b, a);
     }
     let (large, small) = (reader.shape(&a), reader.shape(&b));
-    let Some((from, to)) = spread(&large, small.dims()) else {
-        return Err(op.refuse(&format!(
-            "{small} does not stretch over {large} along axes that follow each other"
-        )));
+    let met = match spread(&large, small.dims()) {
+        None if small.count() == 1 && small.axes() <= large.axes() => Some((0, 0)),
+        met => met,
     };
-    let met = large.dims()[from..to].iter().map(|&d| d as i64);
-    if small.dims() != &large.dims()[from..to] {
-        let param = LayerParameter {
-            reshape_param: Some(ReshapeParameter {
-                shape: Some(blob_shape(met)),
-                ..ReshapeParameter::default()
-            }),
-            ..layer("Reshape")
-        };
-        b = reader.step(op, "shape", param, &[b], Vec::new())?;
+    if let Some((from, to)) = met {
+        let met = &large.dims()[from..to];
+        if small.dims() != met {
+            let param = reshaped(met.iter().map(|&d| d as i64));
+            b = reader.step(op, "shape", param, &[b], Vec::new())?;
+        }
+        let param = along(scales, from, to, 2);
+        return reader.add(&op.name, param, &[a, b], &[y], Vec::new());
     }
-    let scales = matches!(op.kind(), "Mul" | "Div");
-    reader.add(
-        &op.name,
-        along(scales, from, to, 2),
-        &[a, b],
-        &[y],
-        Vec::new(),
-    )
+    // Each is made as large as both together.
+    let axes = large.axes().max(small.axes());
+    let extent = |shape: &Shape, i: usize| match (i + shape.axes()).checked_sub(axes) {
+        Some(at) => shape.dims()[at],
+        None => 1,
+    };
+    let to: Vec<usize> = (0..axes)
+        .map(|i| extent(&large, i).max(extent(&small, i)))
+        .collect();
+    let (Some(over_a), Some(over_b)) = (stretched(&large, &to), stretched(&small, &to)) else {
+        return Err(op.refuse(&format!("{small} does not stretch over {large}")));
+    };
+    for (blob, steps) in [(&mut a, over_a), (&mut b, over_b)] {
+        for (what, param) in steps {
+            *blob = reader.step(op, what, param, &[blob.clone()], Vec::new())?;
+        }
+    }
+    reader.add(&op.name, eltwise(Vec::new()), &[a, b], &[y], Vec::new())
 }
 
 pub(super) fn sum(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {

@@ -1,13 +1,17 @@
 //! Windows that pool, and sums over whole axes.
 
 use super::{
+    super::proto::NodeProto,
     filters::{pads, sizes},
-    reader::{Op, Reader, blob_shape, layer},
+    moves::{permuted, reshaped},
+    patterns::known,
+    pointwise::powered,
+    reader::{Op, Reader, layer},
 };
 use crate::{
     error::Result,
     schema::{
-        LayerParameter, PoolingParameter, ReductionParameter, ReshapeParameter, ScaleParameter,
+        LayerParameter, PoolingParameter, ReductionParameter, ScaleParameter,
         pooling_parameter::{PoolMethod, RoundMode},
         reduction_parameter::ReductionOp,
     },
@@ -162,18 +166,35 @@ pub(super) fn max(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
         "strides",
     ])?;
     let x = op.x(reader, 0)?;
-    if op
-        .output(1)
-        .is_some_and(|places| reader.readers(places) > 0)
-    {
-        return Err(op.refuse("it tells where the largest values were, in another way than Caffe"));
+    let shape = reader.shape(&x);
+    let windows = Windows::new(op, &shape)?;
+    let mut tops = vec![op.y()?];
+    if let Some(places) = op.output(1).filter(|&places| reader.readers(places) > 0) {
+        // ONNX counts through the whole blob, Caffe within a plane, which a Mod makes of it.
+        let plane = windows.input.iter().product();
+        let within = |n: &NodeProto| {
+            let by = n.input.get(1).and_then(|i| known(reader, i));
+            n.op_type() == "Mod" && by.is_some_and(|b| b.ints() == Some(&[plane as i64][..]))
+        };
+        let mut users = reader
+            .graph
+            .node
+            .iter()
+            .filter(|n| n.input.iter().any(|i| i == places));
+        let given = reader.graph.output.iter().any(|o| o.name() == places);
+        if given || !users.all(within) {
+            return Err(op.refuse(
+                "it tells where in the whole blob the largest values were, Caffe's Pooling where in their plane",
+            ));
+        }
+        reader.masks.insert(places.to_owned(), plane);
+        tops.push(places.to_owned());
     }
-    let windows = Windows::new(op, &reader.shape(&x))?;
-    reader.one(
+    reader.add(
         &op.name,
         windows.param(PoolMethod::Max),
-        &x,
-        &op.y()?,
+        &[x],
+        &tops,
         Vec::new(),
     )
 }
@@ -254,22 +275,24 @@ pub(super) fn reduce(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     if axes.is_empty() {
         axes = (0..shape.axes()).collect();
     }
-    let first = axes[0];
-    if axes.iter().copied().ne(first..shape.axes()) {
-        return Err(op.refuse(&format!(
-            "Caffe sums over all axes from one on, not over {axes:?} of {shape}"
-        )));
-    }
     let keeps = op.int("keepdims", 1) != 0;
     let operation = match op.kind() {
         "ReduceMean" => ReductionOp::Mean,
         "ReduceL1" => ReductionOp::Asum,
-        "ReduceSumSquare" => ReductionOp::Sumsq,
+        "ReduceL2" | "ReduceSumSquare" => ReductionOp::Sumsq,
         _ => ReductionOp::Sum,
     };
-    if operation == ReductionOp::Mean && keeps && shape.axes() == 4 && first == 2 {
+    if operation == ReductionOp::Mean && keeps && shape.axes() == 4 && axes == [2, 3] {
         let param = global_param(PoolMethod::Ave);
         return reader.one(&op.name, param, &x, &y, Vec::new());
+    }
+    // Caffe sums over all axes from one on: those that are summed over go behind the others.
+    let mut order: Vec<usize> = (0..shape.axes()).filter(|a| !axes.contains(a)).collect();
+    let first = order.len();
+    order.extend(&axes);
+    let mut steps = Vec::new();
+    if !order.is_sorted() {
+        steps.push(("order", permuted(&order)));
     }
     let param = LayerParameter {
         reduction_param: Some(ReductionParameter {
@@ -279,18 +302,14 @@ pub(super) fn reduce(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
         }),
         ..layer("Reduction")
     };
-    if !keeps {
-        return reader.one(&op.name, param, &x, &y, Vec::new());
+    steps.push(("sum", param));
+    if keeps {
+        let mut dims = shape.dims().to_vec();
+        axes.iter().for_each(|&a| dims[a] = 1);
+        steps.push(("shape", reshaped(dims.iter().map(|&d| d as i64))));
     }
-    let sum = reader.step(op, "sum", param, &[x], Vec::new())?;
-    let mut dims: Vec<i64> = shape.dims()[..first].iter().map(|&d| d as i64).collect();
-    dims.resize(shape.axes(), 1);
-    let param = LayerParameter {
-        reshape_param: Some(ReshapeParameter {
-            shape: Some(blob_shape(dims)),
-            ..ReshapeParameter::default()
-        }),
-        ..layer("Reshape")
-    };
-    reader.one(&op.name, param, &sum, &y, Vec::new())
+    if op.kind() == "ReduceL2" {
+        steps.push(("root", powered(0.5, 1.0, 0.0)));
+    }
+    reader.steps(op, steps, x, &y)
 }

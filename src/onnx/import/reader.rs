@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Place, Result},
     layer::{LayerDef, Setup},
     layers,
-    schema::{BlobProto, BlobShape, InputParameter, LayerParameter, Phase},
+    schema::{BlobProto, BlobShape, InputParameter, LayerParameter, ParameterParameter, Phase},
     tensor::{Shape, Tensor},
 };
 
@@ -29,6 +29,10 @@ pub(super) struct Reader<'m> {
     taken: HashSet<String>,
     /// Factors that undo how a mean of Caffe's counts: by blob, with the layer that applies them.
     pub(super) means: HashMap<String, (usize, Vec<f32>)>,
+    /// Blobs of places within a plane, with its size.
+    pub(super) masks: HashMap<String, usize>,
+    /// Nodes that are part of a layer already, by their place in the graph.
+    pub(super) done: HashSet<usize>,
 }
 
 /// A node with its attributes.
@@ -76,6 +80,8 @@ impl<'m> Reader<'m> {
             names: HashSet::new(),
             taken: HashSet::new(),
             means: HashMap::new(),
+            masks: HashMap::new(),
+            done: HashSet::new(),
         })
     }
 
@@ -175,6 +181,37 @@ impl<'m> Reader<'m> {
         nodes.filter(|i| *i == value).count() + outputs.count()
     }
 
+    /// The name of the node that makes a value, if it has one.
+    pub(super) fn node_of(&self, value: &str) -> Option<&'m str> {
+        let mut nodes = self.graph.node.iter();
+        let node = nodes.find(|n| n.output.iter().any(|o| o == value))?;
+        Some(node.name()).filter(|n| !n.is_empty())
+    }
+
+    /// The last layer, if it makes this value alone, and for one reader.
+    pub(super) fn last_for(&self, value: &str) -> Option<&LayerParameter> {
+        let last = self.layers.last()?;
+        let only = matches!(&last.top[..], [top] if top == value);
+        let named = self.blobs.values().filter(|blob| *blob == value).count();
+        (only && named == 1 && self.readers(value) == 1).then_some(last)
+    }
+
+    /// Makes a constant a blob: a layer of its name brings it.
+    pub(super) fn parameter(&mut self, name: &str) -> Result<()> {
+        let Some(known) = self.constants.get(name) else {
+            return Ok(());
+        };
+        let tensor = Tensor::new(Shape::checked(&known.dims)?, known.floats())?;
+        let dims = tensor.shape.dims().iter().map(|&d| d as i64);
+        let param = LayerParameter {
+            parameter_param: Some(ParameterParameter {
+                shape: Some(blob_shape(dims)),
+            }),
+            ..layer("Parameter")
+        };
+        self.add(name, param, &[], &[name.to_owned()], vec![tensor])
+    }
+
     /// A name for a layer that no other has.
     pub(super) fn name(&mut self, wish: &str) -> String {
         let mut name = wish.to_owned();
@@ -193,7 +230,8 @@ impl<'m> Reader<'m> {
         loop {
             let nodes = self.graph.node.iter().flat_map(|n| &n.output);
             let named = nodes.into_iter().any(|o| *o == name);
-            if !named && !self.shapes.contains_key(&name) && self.taken.insert(name.clone()) {
+            let known = self.shapes.contains_key(&name) || self.constants.contains_key(&name);
+            if !named && !known && self.taken.insert(name.clone()) {
                 return name;
             }
             count += 1;
@@ -259,6 +297,24 @@ impl<'m> Reader<'m> {
         let top = self.free(&name);
         self.add(&name, param, bottoms, std::slice::from_ref(&top), blobs)?;
         Ok(top)
+    }
+
+    /// Adds layers of one bottom and one top, each on the one before; the last has the operator's name.
+    pub(super) fn steps(
+        &mut self,
+        op: &Op<'_>,
+        mut steps: Vec<(&str, LayerParameter)>,
+        mut x: String,
+        y: &str,
+    ) -> Result<()> {
+        let Some((_, last)) = steps.pop() else {
+            self.alias(y, &x);
+            return Ok(());
+        };
+        for (what, param) in steps {
+            x = self.step(op, what, param, &[x], Vec::new())?;
+        }
+        self.one(&op.name, last, &x, y, Vec::new())
     }
 
     /// Takes the last layer back.
@@ -391,16 +447,16 @@ impl<'m> Op<'m> {
         }
     }
 
-    /// The blob of an input that is computed.
-    pub(super) fn x(&self, reader: &Reader<'_>, i: usize) -> Result<String> {
+    /// The blob of an input; a constant becomes one.
+    pub(super) fn x(&self, reader: &mut Reader<'_>, i: usize) -> Result<String> {
         let name = self
             .input(i)
             .ok_or_else(|| self.refuse(&format!("input {i} is missing")))?;
+        if reader.blob(name).is_none() {
+            reader.parameter(name)?;
+        }
         match reader.blob(name) {
             Some(blob) => Ok(blob.to_owned()),
-            None if reader.constants.contains_key(name) => {
-                Err(self.refuse(&format!("its input '{name}' is a constant")))
-            }
             None => Err(self.refuse(&format!("nothing makes its input '{name}'"))),
         }
     }

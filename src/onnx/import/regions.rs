@@ -1,6 +1,9 @@
 //! Operators that resize planes, or pool regions of them.
 
-use super::reader::{Op, Reader, layer};
+use super::{
+    moves::reshaped,
+    reader::{Op, Reader, layer},
+};
 use crate::{
     error::Result,
     schema::{
@@ -99,6 +102,54 @@ pub(super) fn resize(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     reader.one(&op.name, param, &x, &op.y()?, Vec::new())
 }
 
+/// A layer that puts values at the places of a mask, in planes of this size.
+pub(super) fn unpooled(h: usize, w: usize) -> LayerParameter {
+    LayerParameter {
+        upsample_param: Some(UpsampleParameter {
+            upsample_h: Some(h as u32),
+            upsample_w: Some(w as u32),
+            ..UpsampleParameter::default()
+        }),
+        ..layer("Upsample")
+    }
+}
+
+/// Rows of zeros in which the values of as many rows go to their places.
+pub(super) fn scatter(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
+    op.knows(&["axis", "reduction"])?;
+    let (rows, width) = {
+        let zeros = op.needs(reader, 0, "the values that it writes over")?;
+        let &[rows, width] = &zeros.dims[..] else {
+            return Err(op.refuse("what it writes over is no matrix"));
+        };
+        if zeros.floats().iter().any(|&x| x != 0.0) {
+            return Err(op.refuse("what it writes over are no zeros"));
+        }
+        (rows, width)
+    };
+    let both = [op.x(reader, 2)?, op.x(reader, 1)?];
+    let shape = reader.shape(&both[0]);
+    let fits = matches!(*shape.dims(), [n, _] if n == rows);
+    let plain = op.text("reduction", "none") == "none" && matches!(op.int("axis", 0), 1 | -1);
+    if !fits || !plain || reader.shape(&both[1]) != shape {
+        return Err(op.refuse("a layer puts the values of rows to places in as many rows"));
+    }
+    // The layer has planes, of height 1 here.
+    let as_planes = |n: usize| reshaped([1, rows as i64, 1, n as i64]);
+    let [x, mask] = both;
+    let x = reader.step(op, "values", as_planes(shape.dims()[1]), &[x], Vec::new())?;
+    let mask = reader.step(
+        op,
+        "places",
+        as_planes(shape.dims()[1]),
+        &[mask],
+        Vec::new(),
+    )?;
+    let planes = reader.step(op, "planes", unpooled(1, width), &[x, mask], Vec::new())?;
+    let param = reshaped([rows as i64, width as i64]);
+    reader.one(&op.name, param, &planes, &op.y()?, Vec::new())
+}
+
 pub(super) fn max_roi_pool(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     op.knows(&["pooled_shape", "spatial_scale"])?;
     let bottoms = [op.x(reader, 0)?, op.x(reader, 1)?];
@@ -134,7 +185,7 @@ pub(super) fn roi_align(reader: &mut Reader<'_>, op: &Op<'_>) -> Result<()> {
     }
     let (x, boxes, image) = (op.x(reader, 0)?, op.x(reader, 1)?, op.x(reader, 2)?);
     let count = reader.shape(&boxes).dims().first().copied().unwrap_or(0) as i64;
-    let rows = super::moves::reshaped([count, 1]);
+    let rows = reshaped([count, 1]);
     let image = reader.step(op, "image", rows, &[image], Vec::new())?;
     let param = LayerParameter {
         concat_param: Some(ConcatParameter::default()),
