@@ -335,5 +335,5 @@ fn nets_go_to_onnx_and_back() {
         npz::write_npz(&models.join(format!("{stem}.npz")), record, false).unwrap();
         count += 1;
     }
-    models_agree(&python, &models, count);
+    models_agree(&python, &models, count, "largest");
 }

@@ -145,7 +145,7 @@ fn models_compute_what_nets_compute() {
         eprintln!("skipped: CORTADO_PYTHON names no Python with onnxruntime and onnx");
         return;
     };
-    models_agree(&python, dir.path(), count);
+    models_agree(&python, dir.path(), count, "value");
 }
 
 /// Types whose operators no layer does one by one.

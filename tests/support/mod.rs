@@ -136,12 +136,14 @@ pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
     status.ok()?.success().then_some(python)
 }
 
-/// Asserts that onnxruntime makes the same of so many models in a folder as the records beside them say.
-pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize) {
+/// Asserts that onnxruntime makes the same of so many models in a folder as the records beside them say; `of` is what
+/// the tolerance goes by, each `value` or an output's `largest`.
+pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize, of: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/run_onnx.py");
     let output = std::process::Command::new(python)
         .arg(script)
         .arg(folder)
+        .arg(of)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
