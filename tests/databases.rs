@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     cli::{call, err, fails, out, program, works},
-    support::{fixtures, python},
+    support::{fixtures, python, script},
 };
 use serde_json::Value;
 
@@ -263,6 +263,185 @@ fn what_is_wrong_is_answered() {
     assert_eq!(left.len(), 4, "{left:?}");
 }
 
+/// Wrong files of every kind: an error that names what is wrong, and nothing new in the folder.
+#[test]
+fn wrong_files_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let picture = fs::read(fixtures().join("feed/images/rgb8.png")).unwrap();
+    fs::create_dir(here.join("dir")).unwrap();
+    fs::write(here.join("dir/theirs"), "mine").unwrap();
+    let idx = |magic: u32, sizes: &[u32], rest: &[u8]| {
+        let head: Vec<u8> = [&[magic], sizes]
+            .concat()
+            .iter()
+            .flat_map(|n| n.to_be_bytes())
+            .collect();
+        [head, rest.to_vec()].concat()
+    };
+    for (name, bytes) in [
+        ("a.png", picture.clone()),
+        ("cut.png", picture[..40].to_vec()),
+        ("nothing", Vec::new()),
+        ("bytes", vec![0xff; 100]),
+        ("list.txt", b"a.png 1\n".to_vec()),
+        ("cut.txt", b"cut.png 1\n".to_vec()),
+        ("label.txt", b"a.png 1\na.png dog\n".to_vec()),
+        ("pairs.txt", b"a.png boxes.xml\n".to_vec()),
+        ("boxes.xml", b"<annotation><size>".to_vec()),
+        ("map.prototxt", b"item { name: 'cat' label: 1 }".to_vec()),
+        ("map.txt", b"cat 1\ndog two\n".to_vec()),
+        ("images", idx(2051, &[2, 1, 3], &[1, 2, 3, 4, 5])),
+        ("endless", idx(2051, &[u32::MAX; 3], &[])),
+        ("labels", idx(2049, &[2], &[1, 2])),
+        ("many", idx(2049, &[u32::MAX], &[])),
+        ("test_batch.bin", vec![1; 3000]),
+    ] {
+        fs::write(here.join(name), bytes).unwrap();
+    }
+    for n in 1..=5 {
+        fs::write(here.join(format!("data_batch_{n}.bin")), [n; 3073]).unwrap();
+    }
+    let before = fs::read_dir(here).unwrap().count();
+    let boxes = "convert_annoset --anno_type=detection";
+    for (line, words) in [
+        (
+            "convert_imageset ./ nothing db",
+            &["nothing", "the list is empty"][..],
+        ),
+        ("convert_imageset ./ none db", &["none"]),
+        ("convert_imageset ./ dir db", &["dir"]),
+        ("convert_imageset ./ bytes db", &["bytes", "no text"]),
+        (
+            "convert_imageset ./ label.txt db",
+            &["label.txt:2:1", "'dog'"],
+        ),
+        (
+            "convert_imageset ./ cut.txt db",
+            &["cut.png", "cut.txt:1:1"],
+        ),
+        (
+            "convert_imageset ./ list.txt dir",
+            &["dir", "not empty", "another name"],
+        ),
+        (
+            "convert_imageset ./ list.txt a.png",
+            &["a.png", "another name"],
+        ),
+        (
+            "convert_imageset ./ list.txt no/db",
+            &["no/db", "no folder", "make the folder"],
+        ),
+        (
+            "convert_imageset --backend=sql ./ list.txt db",
+            &["'sql'", "lmdb, leveldb"],
+        ),
+        ("compute_image_mean dir", &["dir", "data.mdb"]),
+        ("compute_image_mean nothing", &["nothing", "empty"]),
+        ("compute_image_mean bytes mean", &["bytes", "cut short"]),
+        (
+            "convert_mnist_data labels images db",
+            &["labels", "begins with 2049"],
+        ),
+        (
+            "convert_mnist_data images labels db",
+            &["images", "ends before"],
+        ),
+        (
+            "convert_mnist_data images many db",
+            &["many", "4294967295 labels"],
+        ),
+        (
+            "convert_mnist_data endless many db",
+            &["endless", "impossible"],
+        ),
+        (
+            "convert_mnist_data nothing labels db",
+            &["nothing", "ends before"],
+        ),
+        ("convert_mnist_data dir labels db", &["dir"]),
+        // The first of both is made by then.
+        (
+            "convert_cifar_data . . lmdb",
+            &["test_batch.bin", "ends before"],
+        ),
+        (
+            "convert_cifar_data . . leveldb",
+            &["test_batch.bin", "ends before"],
+        ),
+        ("convert_cifar_data dir . lmdb", &["dir/data_batch_1.bin"]),
+        ("convert_cifar_data . none lmdb", &["no folder 'none'"]),
+        ("BOXES ./ pairs.txt db", &["--label_map_file"]),
+        ("BOXES --label_map_file=bytes ./ pairs.txt db", &["bytes"]),
+        (
+            "BOXES --label_map_file=map.prototxt ./ pairs.txt db",
+            &["boxes.xml:1", "pairs.txt:1:1"],
+        ),
+        (
+            "BOXES --label_map_file=map.prototxt --label_type=json ./ pairs.txt db",
+            &["boxes.xml", "no JSON"],
+        ),
+        ("create_label_map none map", &["none"]),
+        (
+            "create_label_map nothing map",
+            &["nothing", "names no classes"],
+        ),
+        ("create_label_map map.txt map", &["map.txt:2:1", "'two'"]),
+        ("create_label_map list.txt dir", &["dir"]),
+        ("create_label_map list.txt no/map", &["no/map", "no folder"]),
+        (
+            "get_image_size . cut.txt sizes",
+            &["cut.png", "cut.txt:1:1"],
+        ),
+        ("get_image_size . list.txt dir", &["dir", "it is a folder"]),
+        (
+            "get_image_size --name_id_file=map.txt . list.txt sizes",
+            &["map.txt:2:1"],
+        ),
+        ("get_image_size . list.txt", &["name of the file"]),
+    ] {
+        let line = line.replace("BOXES", boxes);
+        fails(&call(here, &line), words);
+        assert_eq!(fs::read_dir(here).unwrap().count(), before, "{line}");
+    }
+    works(&call(here, "convert_imageset ./ list.txt db"));
+    let before = before + 1;
+    for (line, words) in [
+        (
+            "compute_image_mean --backend=leveldb db",
+            &["is an LMDB", "--backend=lmdb"][..],
+        ),
+        ("compute_image_mean db dir", &["it is a folder"]),
+        (
+            "compute_image_mean db no/mean",
+            &["no/mean", "make the folder"],
+        ),
+        (
+            "db show db 0 --out=no/x.png",
+            &["no/x.png", "make the folder"],
+        ),
+        ("db shuffle db new db ./new", &["given to two"]),
+        ("db split db new new", &["given to two"]),
+        ("db split db new other", &["leaves one part without any"]),
+        ("db merge db db", &["not empty"]),
+        ("db merge new db db --keep_keys", &["twice"]),
+        ("db export db dir", &["not empty"]),
+        ("db class-weights db", &["3 channels", "--by_label"]),
+        ("db labels dir new", &["no PNGs"]),
+    ] {
+        fails(&call(here, line), words);
+        assert_eq!(fs::read_dir(here).unwrap().count(), before, "{line}");
+    }
+    assert_eq!(fs::read_to_string(here.join("dir/theirs")).unwrap(), "mine");
+    // A root of nothing is one, as in Caffe.
+    let output = program()
+        .current_dir(here)
+        .args(["convert_imageset", "", "list.txt", "bare"])
+        .output();
+    works(&output.unwrap());
+    assert_eq!(keys(here, "bare"), ["00000000_a.png"]);
+}
+
 #[test]
 fn small_tools() {
     let (dir, from) = folder();
@@ -288,38 +467,6 @@ fn small_tools() {
     );
 }
 
-/// Ctrl-C in the middle leaves neither a database nor a part of one.
-#[cfg(unix)]
-#[test]
-fn an_interrupted_conversion_leaves_nothing() {
-    let (dir, from) = folder();
-    let here = dir.path();
-    let list = "rgb8.png 1\nbaseline.jpg 0\n".repeat(200_000);
-    fs::write(here.join("list.txt"), list).unwrap();
-    let mut child = program()
-        .current_dir(here)
-        .arg("convert_imageset")
-        .args(from.split(' '))
-        .arg("db")
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Once the part is there, the program listens.
-    let part = || fs::read_dir(here).unwrap().count() > 1;
-    while !part() {
-        assert!(child.try_wait().unwrap().is_none());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    fails(&output, &["interrupted; nothing was written"]);
-    assert_eq!(fs::read_dir(here).unwrap().count(), 1);
-}
-
 /// Everything against OpenCV, py-lmdb, plyvel, protobuf and Pillow.
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
@@ -334,14 +481,7 @@ fn others_find_what_caffe_makes() {
     };
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/databases.py");
-    let check = |kind: &str| {
-        let output = Command::new(&python)
-            .args([&*script, Path::new(kind), here])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{kind}: {}", err(&output));
-    };
+    let check = |kind| script(&python, "databases.py", kind, here);
     let run = |words: &str| works(&call(here, words));
     check("make");
     let all = "images/ list.txt";

@@ -1,12 +1,17 @@
 //! `extract_features`: blobs of a net on its own data, an entry a sample, as a database or as arrays.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
+    databases::work::{distinct, go_on, writable},
+    signals::Signals,
     ui::Ui,
 };
 use crate::{
@@ -74,6 +79,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let path = args.operand("net", "a net's definition", example)?;
     args.operand("targets", "the blobs and where they go", example)?;
     let (blobs, names) = (args.list("blobs"), args.list("targets"));
+    distinct(names.iter().map(Path::new))?;
     if blobs.len() != names.len() {
         return Err(Error::new(
             ErrorKind::Param,
@@ -89,7 +95,14 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             ErrorKind::Param,
             "extract_features needs a number of batches",
         )
+        .help(format!("for example: cortado {example}"))
     })?;
+    if batches == 0 {
+        return Err(Error::param(
+            "the number of batches",
+            "0 batches hold no sample",
+        ));
+    }
     let kinds = [
         ("lmdb", Kind::Database(Db::Lmdb)),
         ("leveldb", Kind::Database(Db::Leveldb)),
@@ -99,7 +112,13 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         .word("kind", &kinds)?
         .unwrap_or(Kind::Database(Db::Lmdb));
 
+    if let Kind::Npz = kind {
+        names
+            .iter()
+            .try_for_each(|name| writable(Path::new(name)))?;
+    }
     let (mut net, mut params) = open(&path, &weights, &blobs, ui)?;
+    let signals = Signals::ending()?;
     let mut targets = Vec::new();
     for name in &names {
         let path = PathBuf::from(name);
@@ -116,18 +135,17 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             },
         });
     }
+    ui.log("extract_features.cpp:133", "Extracting Features");
     let mut counts = vec![0u64; blobs.len()];
     let bar = ui.bar("batches", batches);
     for _ in 0..batches {
+        go_on(&signals)?;
         net.forward(&mut params)?;
         for ((blob, target), count) in blobs.iter().zip(&mut targets).zip(&mut counts) {
             let view = net.blob(blob).ok_or_else(|| missing(blob, &net))?;
             take(target, blob, view, count, ui)?;
         }
         bar.inc(1);
-        if ui.gone() {
-            return Ok(Status::Done);
-        }
     }
     bar.finish_and_clear();
     for ((blob, target), count) in blobs.iter().zip(targets).zip(counts) {
@@ -154,12 +172,7 @@ fn missing(blob: &str, net: &Net) -> Error {
     .help(format!("its blobs are {}", net.blob_names().join(", ")))
 }
 
-fn open(
-    path: &std::path::Path,
-    weights: &std::path::Path,
-    blobs: &[String],
-    ui: &mut Ui,
-) -> Result<(Net, Params)> {
+fn open(path: &Path, weights: &Path, blobs: &[String], ui: &mut Ui) -> Result<(Net, Params)> {
     let mut file = load::net(path, LoadOptions::default(), ui)?;
     let over = NetState {
         phase: Some(Phase::Test as i32),
@@ -215,7 +228,12 @@ fn take(
                 .chain(rest.iter().copied())
                 .collect();
             data.extend_from_slice(view.data);
+            let before = *count;
             *count += samples as u64;
+            if *count / 1000 > before / 1000 {
+                let round = *count - *count % 1000;
+                ui.log("extract_features.cpp:162", &told(round, blob));
+            }
         }
         Target::Database(writer) => {
             let side = |i: usize| i32::try_from(view.shape.legacy(i)).ok();

@@ -118,19 +118,17 @@ pub fn convert_mnist(
 /// Bytes of an image of CIFAR-10.
 const CIFAR: usize = 3 * 32 * 32;
 
-/// Adds the images of CIFAR-10's binary files, the first of them number 0, to the database `target`, under keys of five
-/// digits. `about` is told each file's number, from 1. Returns the number of records.
+/// Adds the images of CIFAR-10's binary files, the first of them number 0, to a new database under keys of five digits.
+/// `about` is told each file's number, from 1. Returns the number of records.
 ///
 /// # Errors
-/// `Format` where a file is cut short; `Io`.
+/// `Format` where a file is cut short; `Data` where there are no images; `Io`.
 pub fn convert_cifar(
     files: &[PathBuf],
-    target: &Path,
-    backend: Db,
+    writer: &mut DatabaseWriter,
     mut about: impl FnMut(usize),
     watch: &mut dyn Watch,
 ) -> Result<u64> {
-    let mut writer = DatabaseWriter::create(target, backend)?;
     let mut number = 0u64;
     for (file, path) in (1..).zip(files) {
         about(file);
@@ -158,9 +156,11 @@ pub fn convert_cifar(
         }
     }
     if number == 0 {
-        return Err(Error::data("the files hold no images"));
+        let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+        return Err(Error::data(format!("no images in {}", names.join(", ")))
+            .help("unpack cifar-10-binary.tar.gz again"));
     }
-    writer.finish()
+    Ok(number)
 }
 
 #[cfg(test)]
@@ -243,8 +243,9 @@ mod tests {
             })
             .collect();
         let target = dir.path().join("db");
-        let count = convert_cifar(&files, &target, Db::Leveldb, |_| {}, &mut ()).unwrap();
-        assert_eq!(count, 4);
+        let mut writer = DatabaseWriter::create(&target, Db::Leveldb).unwrap();
+        let count = convert_cifar(&files, &mut writer, |_| {}, &mut ()).unwrap();
+        assert_eq!((count, writer.finish().unwrap()), (4, 4));
         let all = Database::open(&target).unwrap().take(9).unwrap();
         assert_eq!(all[2].0, b"00002");
         assert_eq!(Stored::read(&all[2].1).unwrap().label(), 1);

@@ -10,7 +10,7 @@ use crate::{
         Interpolation, Picture,
         datum::{Color, Pixels, Sample, decode_image},
         files::Folder,
-        resize,
+        resize, scaled,
     },
     schema::Datum,
 };
@@ -134,21 +134,24 @@ impl Images {
     }
 
     fn sized(&self, sample: Sample<'static>) -> Result<Sample<'static>> {
-        let [height, width] = match self.size {
-            Size::Own => return Ok(sample),
-            Size::Fixed(size) => size,
-            Size::Within { min, max } => within([sample.height, sample.width], min, max),
-        };
-        if [height, width] == [sample.height, sample.width] {
-            return Ok(sample);
+        let own = [sample.height, sample.width];
+        match self.size {
+            Size::Fixed(size) if size != own => {
+                let (picture, label) = Picture::from_sample(sample)?;
+                let [height, width] = size;
+                Ok(resize(&picture, height, width, Interpolation::Linear)?.into_sample(label))
+            }
+            Size::Within { min, max } if factor(own, min, max) != 1.0 => {
+                let (picture, label) = Picture::from_sample(sample)?;
+                Ok(scaled(&picture, factor(own, min, max))?.into_sample(label))
+            }
+            _ => Ok(sample),
         }
-        let (picture, label) = Picture::from_sample(sample)?;
-        Ok(resize(&picture, height, width, Interpolation::Linear)?.into_sample(label))
     }
 }
 
-/// The size that sides get between `min` and `max`, rounded as OpenCV does.
-fn within([height, width]: [usize; 2], min: usize, max: usize) -> [usize; 2] {
+/// By how much sides are multiplied to be between `min` and `max`, in single precision, as SSD's tools count.
+fn factor([height, width]: [usize; 2], min: usize, max: usize) -> f32 {
     let (short, long) = (height.min(width), height.max(width));
     let mut scale = 1.0f32;
     if min > 0 && short < min {
@@ -157,8 +160,7 @@ fn within([height, width]: [usize; 2], min: usize, max: usize) -> [usize; 2] {
     if max > 0 && (scale * long as f32) as usize > max {
         scale = max as f32 / long as f32;
     }
-    let side = |n: usize| ((n as f64 * f64::from(scale)).round_ties_even() as usize).max(1);
-    [side(height), side(width)]
+    scale
 }
 
 /// What follows the last dot of a path, in small letters; nothing where there is none.
@@ -318,9 +320,9 @@ mod tests {
 
     #[test]
     fn sides_within_bounds() {
-        assert_eq!(within([100, 200], 0, 0), [100, 200]);
-        assert_eq!(within([100, 200], 150, 0), [150, 300]);
-        assert_eq!(within([100, 200], 150, 200), [100, 200]);
-        assert_eq!(within([300, 600], 150, 200), [100, 200]);
+        assert_eq!(factor([100, 200], 0, 0), 1.0);
+        assert_eq!(factor([100, 200], 150, 0), 1.5);
+        assert_eq!(factor([100, 200], 150, 200), 1.0);
+        assert_eq!(factor([300, 600], 150, 200), 1.0 / 3.0);
     }
 }

@@ -33,7 +33,7 @@ pub use labels::{Cells, LabelOptions, Sampling, write_labels};
 pub use like::{Grid, Like, Line};
 pub use mean::{Mean, mean};
 pub use picture::png;
-pub use sizes::image_sizes;
+pub use sizes::{ImageSize, image_sizes};
 pub use stats::{Duplicate, Stats, stats};
 pub use weights::ClassCounts;
 

@@ -10,8 +10,27 @@ use crate::{
     feed::{files::Folder, list::List},
 };
 
-/// A line for each entry: the image's name without folder and ending, or its number where `ids` has one, height and
-/// width.
+/// What is told of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Its path, as listed.
+    pub path: String,
+    /// Its name without folder and ending, or its number where that is asked for.
+    pub name: String,
+    /// In pixels.
+    pub height: u32,
+    /// In pixels.
+    pub width: u32,
+}
+
+impl ImageSize {
+    /// The line that SSD's tool writes.
+    pub fn line(&self) -> String {
+        format!("{} {} {}\n", self.name, self.height, self.width)
+    }
+}
+
+/// The size of each image of a list, in its order; with `ids`, under its number there.
 ///
 /// # Errors
 /// `Io` or `Data`, with the line, where an image cannot be read or has no number.
@@ -20,9 +39,9 @@ pub fn image_sizes(
     folder: &Folder,
     ids: Option<&BTreeMap<String, i64>>,
     watch: &mut dyn Watch,
-) -> Result<String> {
+) -> Result<Vec<ImageSize>> {
     let entries: Vec<_> = list.entries().iter().collect();
-    let mut text = String::new();
+    let mut sizes = Vec::with_capacity(entries.len());
     let mut count = 0;
     in_order(
         &entries,
@@ -30,16 +49,16 @@ pub fn image_sizes(
             let path = list.path(entry);
             size(folder, path, ids).map_err(|e| e.at(list.line(entry)))
         },
-        |line| {
-            text.push_str(&line?);
+        |size| {
+            sizes.push(size?);
             count += 1;
             watch.done(count)
         },
     )?;
-    Ok(text)
+    Ok(sizes)
 }
 
-fn size(folder: &Folder, path: &str, ids: Option<&BTreeMap<String, i64>>) -> Result<String> {
+fn size(folder: &Folder, path: &str, ids: Option<&BTreeMap<String, i64>>) -> Result<ImageSize> {
     let bytes = folder.read(path, Vec::new())?;
     let size = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
@@ -53,16 +72,24 @@ fn size(folder: &Folder, path: &str, ids: Option<&BTreeMap<String, i64>>) -> Res
     };
     let stem = Path::new(path).file_stem().unwrap_or_default();
     let stem = stem.to_string_lossy();
-    match ids {
-        None => Ok(format!("{stem} {height} {width}\n")),
-        Some(ids) => match ids.get(&*stem) {
-            Some(id) => Ok(format!("{id} {height} {width}\n")),
-            None => Err(Error::data(format!(
-                "the image '{stem}' has no number in the file of names"
-            ))
-            .help("add it there: its name without folder and ending, a blank and a number")),
-        },
-    }
+    let name = match ids {
+        None => stem.into_owned(),
+        Some(ids) => {
+            let id = ids.get(&*stem).ok_or_else(|| {
+                Error::data(format!(
+                    "the image '{stem}' has no number in the file of names"
+                ))
+                .help("add it there: its name without folder and ending, a blank and a number")
+            })?;
+            id.to_string()
+        }
+    };
+    Ok(ImageSize {
+        path: path.to_owned(),
+        name,
+        height,
+        width,
+    })
 }
 
 #[cfg(test)]
@@ -80,8 +107,14 @@ mod tests {
             format!("{} {}", image.height(), image.width())
         };
         let sizes = ["rgb8.png", "turned.jpg"].map(decoded);
-        let text = image_sizes(&list, &folder, None, &mut ()).unwrap();
-        assert_eq!(text, format!("rgb8 {}\nturned {}\n", sizes[0], sizes[1]));
+        let text = |ids| {
+            let sizes = image_sizes(&list, &folder, ids, &mut ()).unwrap();
+            sizes.iter().map(ImageSize::line).collect::<String>()
+        };
+        assert_eq!(
+            text(None),
+            format!("rgb8 {}\nturned {}\n", sizes[0], sizes[1])
+        );
         let mut ids = BTreeMap::from([("rgb8".to_owned(), 7)]);
         let error = image_sizes(&list, &folder, Some(&ids), &mut ()).unwrap_err();
         assert!(
@@ -89,7 +122,9 @@ mod tests {
             "{error}"
         );
         ids.insert("turned".into(), 9);
-        let text = image_sizes(&list, &folder, Some(&ids), &mut ()).unwrap();
-        assert_eq!(text, format!("7 {}\n9 {}\n", sizes[0], sizes[1]));
+        assert_eq!(
+            text(Some(&ids)),
+            format!("7 {}\n9 {}\n", sizes[0], sizes[1])
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind, Place, Result},
+    model_io::pending::is_part,
     nearest,
     schema::data_parameter::Db,
 };
@@ -77,6 +78,17 @@ fn is_folder(path: &Path, name: &str) -> Result<bool> {
     if name.is_empty() {
         return Err(Error::param("data_param.source", "names no database"));
     }
+    let folder = if path.is_dir() {
+        Some(path)
+    } else {
+        path.parent()
+    };
+    if folder.is_some_and(is_part) {
+        return Err(Error::format(format!(
+            "'{name}' is a database that was not finished: the program that made it is at work, or was killed"
+        ))
+        .help("make it again; what is left of it goes then"));
+    }
     match fs::metadata(path) {
         Ok(found) => Ok(found.is_dir()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(missing(path, name)),
@@ -111,6 +123,7 @@ fn databases_in(path: &Path) -> Option<String> {
     let mut names: Vec<_> = fs::read_dir(path)
         .ok()?
         .flatten()
+        .filter(|e| !is_part(&e.path()))
         .filter(|e| {
             [DATA, CURRENT]
                 .iter()

@@ -29,7 +29,7 @@ pub mod windows;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use augment::{Interpolation, Picture, resize};
+pub(crate) use augment::{Interpolation, Picture, resize, scaled};
 pub(crate) use folder::NewFolder;
 
 use crate::{error::Result, model_io::binaryproto, schema::data_parameter::Db, tensor::Tensor};

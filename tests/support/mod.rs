@@ -155,3 +155,15 @@ pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize, of: &str)
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// Runs a script of `tests/support` on a folder; `kind` says what it has to do there.
+pub(crate) fn script(python: &Path, name: &str, kind: &str, dir: &Path) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+    let output = std::process::Command::new(python)
+        .arg(file.join(name))
+        .args([Path::new(kind), dir])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {kind}: {text}");
+}

@@ -1,17 +1,24 @@
 //! `compute_image_mean`: the mean of a database's images.
 
-use super::{BACKENDS, work::Work};
+use serde_json::json;
+
+use super::{
+    BACKENDS, JSON,
+    work::{Work, writable},
+};
 use crate::{
     cli::{
         args::{Args, Flag},
         command::{Command, Status},
+        json_text,
         ui::Ui,
     },
     database::mean,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     feed::database::Database,
     model_io::binaryproto::write_binaryproto,
     number::g,
+    schema::data_parameter::Db,
 };
 
 /// The row of the table.
@@ -30,8 +37,9 @@ pub(in crate::cli) const COMMAND: Command = Command {
             "lmdb|leveldb",
             "What the database has to be (default: what it is)",
         ),
+        JSON,
     ],
-    examples: "  cortado compute_image_mean train_lmdb mean.binaryproto\n  cortado compute_image_mean --backend=leveldb train_leveldb mean.binaryproto",
+    examples: "  cortado compute_image_mean train_lmdb mean.binaryproto\n  cortado compute_image_mean --backend=leveldb train_leveldb mean.binaryproto\n  cortado compute_image_mean --json train_lmdb",
     run,
 };
 
@@ -39,31 +47,41 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let usage = "compute_image_mean train_lmdb mean.binaryproto";
     let path = args.operand("database", "a database", usage)?;
     let backend = args.word("backend", BACKENDS)?;
-    let mut database = Database::open_as(&path, backend)?;
-    let output = args.path("output");
-    if let Some(folder) = output.as_ref().filter(|path| path.is_dir()) {
-        return Err(Error::new(
-            ErrorKind::Io,
-            format!("cannot write '{}': it is a folder", folder.display()),
-        )
-        .help("name a file, mean.binaryproto for example"));
+    let mut database = Database::open(&path)?;
+    if backend.is_some_and(|kind| kind != database.kind()) {
+        let (name, flag) = match database.kind() {
+            Db::Lmdb => ("an LMDB", "lmdb"),
+            Db::Leveldb => ("a LevelDB", "leveldb"),
+        };
+        return Err(Error::data(format!("'{}' is {name}", path.display()))
+            .help(format!("write --backend={flag}, or leave it out")));
     }
+    let output = args.path("output");
+    output.as_deref().map(writable).transpose()?;
     ui.log("compute_image_mean.cpp:70", "Starting iteration");
     let records = database.records_known().unwrap_or(0);
     let mut work = Work::begin(ui, "records", records, "compute_image_mean.cpp:95", 10_000)?;
     let mean = mean(&mut database, &mut work)?;
     work.end();
-    if let Some(output) = output {
+    if let Some(output) = &output {
         let text = format!("Write to {}", output.display());
         super::say(ui, "compute_image_mean.cpp:108", &text);
-        write_binaryproto(&output, mean.image.view())?;
+        write_binaryproto(output, mean.image.view())?;
     }
     let channels = mean.channels();
     let text = format!("Number of channels: {}", channels.len());
     super::say(ui, "compute_image_mean.cpp:114", &text);
-    for (c, value) in channels.into_iter().enumerate() {
+    for (c, &value) in channels.iter().enumerate() {
         let text = format!("mean_value channel [{c}]: {}", g(value));
         super::say(ui, "compute_image_mean.cpp:119", &text);
+    }
+    if args.switch("json") {
+        let value = json!({
+            "database": database.name(), "records": mean.records,
+            "shape": mean.image.shape.dims().get(1..), "channels": channels,
+            "file": output.map(|path| path.display().to_string()),
+        });
+        ui.print(&json_text(&value)?)?;
     }
     Ok(Status::Done)
 }

@@ -84,7 +84,7 @@ pub(in crate::cli) const COMMAND: Command = Command {
 const USAGE: &str = "convert_annoset --anno_type=detection --label_map_file=labelmap.prototxt VOCdevkit/ trainval.txt trainval_lmdb";
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
-    let root = args.operand("root", "the folder of the images", USAGE)?;
+    let root = super::root(args, USAGE)?;
     let list = args.operand("list", "a list of images", USAGE)?;
     let target = args.operand("database", "the name of the database to make", USAGE)?;
     let kinds = [("classification", false), ("detection", true)];

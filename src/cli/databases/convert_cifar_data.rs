@@ -7,10 +7,12 @@ use crate::{
     cli::{
         args::{Args, Flag},
         command::{Command, Status},
+        signals::Signals,
         ui::Ui,
     },
     database::convert_cifar,
     error::{Error, Result},
+    feed::database::DatabaseWriter,
     schema::data_parameter::Db,
 };
 
@@ -78,18 +80,26 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             "Writing Testing data",
         ),
     ];
-    for (part, files, tag, words) in parts {
+    // Both are there at the end, or none.
+    Signals::ending()?;
+    let mut made = Vec::new();
+    for (part, ..) in &parts {
+        let target = output.join(format!("cifar10_{part}_{name}"));
+        made.push((DatabaseWriter::create(&target, kind)?, target));
+    }
+    for ((part, files, tag, words), (writer, target)) in parts.into_iter().zip(&mut made) {
         super::say(ui, tag, words);
         if part == "train" {
             for n in 1..=files.len() {
                 ui.log("convert_cifar_data.cpp:55", &format!("Training Batch {n}"));
             }
         }
-        let target = output.join(format!("cifar10_{part}_{name}"));
         let mut work = Work::begin(ui, part, 0, "convert_cifar_data.cpp:55", u64::MAX)?;
-        convert_cifar(&files, &target, kind, |_| {}, &mut work)?;
+        convert_cifar(&files, writer, |_| {}, &mut work)?;
         let count = work.quiet();
         ui.tell(&format!("{count} images in {}", target.display()));
     }
+    made.into_iter()
+        .try_for_each(|(writer, _)| writer.finish().map(drop))?;
     Ok(Status::Done)
 }

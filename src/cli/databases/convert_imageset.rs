@@ -103,7 +103,7 @@ pub(in crate::cli) fn encoding(args: &Args, tag: &str, ui: &mut Ui) -> Encoding 
 }
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
-    let root = args.operand("root", "the folder of the images", USAGE)?;
+    let root = super::root(args, USAGE)?;
     let list = args.operand("list", "a list of images", USAGE)?;
     let target = args.operand("database", "the name of the database to make", USAGE)?;
     let list = List::read(Path::new(""), &list.to_string_lossy(), Form::Label)?;

@@ -47,6 +47,12 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let lines = fs::read_to_string(&list).map_err(|e| Error::io("read", &list, &e))?;
     let background = args.switch("include_background");
     let map = label_map(&list.to_string_lossy(), &lines, background, &delimiter)?;
+    if lines.trim().is_empty() {
+        return Err(
+            Error::data(format!("'{}' names no classes", list.display()))
+                .help("write one class a line: its name, its number and a name to show"),
+        );
+    }
     write_file(&output, text::print("LabelMap", &map).as_bytes())?;
     let text = format!("{} classes in {}", map.item.len(), output.display());
     super::say(ui, "cortado:1", &text);

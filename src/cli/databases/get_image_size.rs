@@ -2,14 +2,21 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::{convert_imageset::ROOT, work::Work};
+use serde_json::json;
+
+use super::{
+    JSON,
+    convert_imageset::ROOT,
+    work::{Work, writable},
+};
 use crate::{
     cli::{
         args::{Args, Flag},
         command::{Command, Status},
+        json_text,
         ui::Ui,
     },
-    database::image_sizes,
+    database::{ImageSize, image_sizes},
     error::{Error, Place, Result},
     feed::{
         files::Folder,
@@ -32,23 +39,29 @@ pub(in crate::cli) const COMMAND: Command = Command {
         Flag::operand(
             "output",
             "OUTFILE",
-            "The file to write: name, height and width on a line",
+            "The file to write: name, height and width on a line; with --json it may be left out",
         ),
         Flag::value(
             "name_id_file",
             "FILE",
             "Numbers to write instead of names: a name and its number on a line",
         ),
+        JSON,
     ],
-    examples: "  cortado get_image_size VOCdevkit/ test.txt test_name_size.txt",
+    examples: "  cortado get_image_size VOCdevkit/ test.txt test_name_size.txt\n  cortado get_image_size --json VOCdevkit/ test.txt",
     run,
 };
 
 fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let usage = "get_image_size VOCdevkit/ test.txt test_name_size.txt";
-    let root = args.operand("root", "the folder of the images", usage)?;
+    let root = super::root(args, usage)?;
     let list = args.operand("list", "a list of images", usage)?;
-    let output = args.operand("output", "the name of the file to write", usage)?;
+    let json = args.switch("json");
+    let output = match args.path("output") {
+        None if json => None,
+        _ => Some(args.operand("output", "the name of the file to write", usage)?),
+    };
+    output.as_deref().map(writable).transpose()?;
     let list = List::read(Path::new(""), &list.to_string_lossy(), Form::Path)?;
     let ids = args
         .path("name_id_file")
@@ -64,9 +77,22 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let folder = Folder::new(Path::new(""), &root);
     let images = u64::try_from(list.len()).unwrap_or(0);
     let mut work = Work::begin(ui, "images", images, "get_image_size.cpp:100", 1000)?;
-    let text = image_sizes(&list, &folder, ids.as_ref(), &mut work)?;
+    let sizes = image_sizes(&list, &folder, ids.as_ref(), &mut work)?;
     work.end();
-    write_file(&output, text.as_bytes())?;
+    if let Some(output) = output {
+        let text: String = sizes.iter().map(ImageSize::line).collect();
+        write_file(&output, text.as_bytes())?;
+    }
+    if json {
+        let each = sizes.iter().map(|size| {
+            let id = size.name.parse::<i64>().ok().filter(|_| ids.is_some());
+            json!({
+                "image": size.path, "name": id.map_or_else(|| json!(size.name), |id| json!(id)),
+                "height": size.height, "width": size.width,
+            })
+        });
+        ui.print(&json_text(&each.collect())?)?;
+    }
     Ok(Status::Done)
 }
 

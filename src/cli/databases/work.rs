@@ -1,5 +1,7 @@
 //! Long work on records: a bar or log lines, and Ctrl-C.
 
+use std::{collections::BTreeSet, path::Path};
+
 use indicatif::ProgressBar;
 
 use crate::{
@@ -36,7 +38,7 @@ impl<'u> Work<'u> {
         }
         Ok(Self {
             bar,
-            signals: Signals::listen(Action::Stop, Action::Stop)?,
+            signals: Signals::ending()?,
             ui,
             tag,
             every,
@@ -61,6 +63,51 @@ impl<'u> Work<'u> {
     }
 }
 
+/// Goes on unless the user wants otherwise.
+pub(in crate::cli) fn go_on(signals: &Signals) -> Result<()> {
+    match signals.take() {
+        Action::Continue => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            "interrupted; nothing was written",
+        )),
+    }
+}
+
+/// Whether a file can be written there, asked before the work for it begins.
+pub(in crate::cli) fn writable(path: &Path) -> Result<()> {
+    let wrong = |why: &str| {
+        Error::new(
+            ErrorKind::Io,
+            format!("cannot write '{}': {why}", path.display()),
+        )
+    };
+    if path.is_dir() {
+        return Err(wrong("it is a folder").help("name a file in it"));
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            Err(wrong("there is no such folder").help("make the folder first"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that no two things to make are to have one name.
+pub(in crate::cli) fn distinct<'p>(targets: impl IntoIterator<Item = &'p Path>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for target in targets {
+        if !seen.insert(std::path::absolute(target).unwrap_or_else(|_| target.to_owned())) {
+            return Err(Error::new(
+                ErrorKind::Param,
+                format!("the name '{}' is given to two of them", target.display()),
+            )
+            .help("give each a name of its own"));
+        }
+    }
+    Ok(())
+}
+
 fn processed(count: u64) -> String {
     format!("Processed {count} files.")
 }
@@ -74,13 +121,7 @@ impl Watch for Work<'_> {
             let round = records - records % self.every;
             self.ui.log(self.tag, &processed(round));
         }
-        match self.signals.take() {
-            Action::Continue => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::Io,
-                "interrupted; nothing was written",
-            )),
-        }
+        go_on(&self.signals)
     }
 
     fn warn(&mut self, text: &str) {

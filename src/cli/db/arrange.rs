@@ -2,19 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{backend, begin, open};
+use super::{backend, begin, made, open};
 use crate::{
-    cli::{args::Args, command::Status, ui::Ui},
+    cli::{args::Args, command::Status, databases::work::distinct, ui::Ui},
     database,
     error::{Error, ErrorKind, Result},
     feed::database::Database,
 };
-
-/// A line that says what was made.
-fn made(ui: &mut Ui, text: &str) {
-    ui.log("cortado:1", text);
-    ui.tell(text);
-}
 
 pub(super) fn shuffle(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status> {
     let (pairs, rest) = words.as_chunks::<2>();
@@ -25,6 +19,7 @@ pub(super) fn shuffle(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Sta
         )
         .help("write: db shuffle DB NEW, or for a pair: db shuffle DB NEW DB NEW"));
     }
+    distinct(pairs.iter().map(|[_, target]| &**target))?;
     let mut opened = Vec::new();
     for [path, target] in pairs {
         opened.push((open(path)?, target.clone()));
@@ -34,14 +29,8 @@ pub(super) fn shuffle(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Sta
     let seed = args.number("seed")?.unwrap_or(0);
     let count = database::shuffle(&mut opened, backend(args)?, seed, &mut work)?;
     work.quiet();
-    for (database, target) in &opened {
-        let text = format!(
-            "{count} records of {} in another order in {}",
-            database.name(),
-            target.display()
-        );
-        made(ui, &text);
-    }
+    let new: Vec<_> = opened.iter().map(|(_, new)| (&**new, count)).collect();
+    made(args, ui, &new, "records in another order in")?;
     Ok(Status::Done)
 }
 
@@ -56,6 +45,7 @@ pub(super) fn split(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Statu
     }
     let seed = args.number("seed")?.unwrap_or(0);
     let targets = [&*words[1], &*words[2]];
+    distinct(targets)?;
     let mut work = begin(ui, &[&database])?;
     let counts = database::split(
         &mut database,
@@ -66,9 +56,8 @@ pub(super) fn split(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Statu
         &mut work,
     )?;
     work.quiet();
-    for (count, target) in counts.iter().zip(targets) {
-        made(ui, &format!("{count} records in {}", target.display()));
-    }
+    let new: Vec<_> = targets.into_iter().zip(counts).collect();
+    made(args, ui, &new, "records in")?;
     Ok(Status::Done)
 }
 
@@ -85,16 +74,15 @@ pub(super) fn merge(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Statu
     let keep = args.switch("keep_keys");
     let count = database::merge(&mut databases, target, kind, keep, &mut work)?;
     work.quiet();
-    made(ui, &format!("{count} records in {}", target.display()));
+    made(args, ui, &[(target, count)], "records in")?;
     Ok(Status::Done)
 }
 
-pub(super) fn export(_: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status> {
+pub(super) fn export(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status> {
     let mut database = open(&words[0])?;
     let mut work = begin(ui, &[&database])?;
     let count = database::export(&mut database, &words[1], &mut work)?;
     work.quiet();
-    let text = format!("{count} files and list.txt in {}", words[1].display());
-    made(ui, &text);
+    made(args, ui, &[(&words[1], count)], "files and list.txt in")?;
     Ok(Status::Done)
 }

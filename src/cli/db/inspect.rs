@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{kind, line, open, print_json, size};
 use crate::{
-    cli::{args::Args, command::Status, table::Table, ui::Ui},
+    cli::{args::Args, command::Status, databases::work::writable, table::Table, ui::Ui},
     database::png,
     error::{Error, ErrorKind, Result},
     feed::{
@@ -104,23 +104,25 @@ pub(super) fn ls(args: &Args, words: &[PathBuf], _: &mut Ui) -> Result<Status> {
         let mut table = Table::new(1, &["key", "label", "size", "encoding", "bytes"]);
         let mut text = String::new();
         for (key, value) in &records {
-            let placed = |e: Error| e.at(database.place(key));
-            let record = Stored::read(value).map_err(placed)?;
-            let dims = dims(&record);
+            // What cannot be read has its row, too: 'db stats' says why.
+            let record = Stored::read(value).ok();
+            let dims = record.as_ref().and_then(|record| dims(record).ok());
+            let label = record.as_ref().map(Stored::label);
+            let encoding = record.as_ref().map(Stored::encoding);
             let key = database.text(key);
             if json {
                 let value = json!({
-                    "key": key, "label": record.label(), "shape": dims.ok(),
-                    "encoding": record.encoding(), "bytes": value.len(),
+                    "key": key, "label": label, "shape": dims,
+                    "encoding": encoding, "bytes": value.len(),
                 });
                 text += &format!("{separator}{value}");
                 separator = ",\n";
             } else {
                 table.row(vec![
                     key,
-                    record.label().to_string(),
-                    dims.map_or_else(|_| "unreadable".to_owned(), size),
-                    record.encoding().to_owned(),
+                    label.map_or_else(|| "-".to_owned(), |label| label.to_string()),
+                    dims.map_or_else(|| "unreadable".to_owned(), size),
+                    encoding.unwrap_or("-").to_owned(),
                     value.len().to_string(),
                 ]);
             }
@@ -145,6 +147,7 @@ pub(super) fn show(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
     let sample = record.sample(Color::AsStored).map_err(placed)?;
     let text = database.text(&key);
     if let Some(path) = args.path("out") {
+        writable(&path)?;
         let picture = png(sample).map_err(placed)?;
         write_file(&path, &picture)?;
         ui.log(

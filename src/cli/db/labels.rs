@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{backend, begin, open, print_json};
+use super::{backend, begin, made, open, print_json};
 use crate::{
     cli::{
         args::Args,
@@ -89,9 +89,7 @@ pub(super) fn labels(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Stat
         ui.log("cortado:1", &text);
         ui.tell(&text);
     }
-    let text = format!("{count} label maps in {}", target.display());
-    ui.log("cortado:1", &text);
-    ui.tell(&text);
+    made(args, ui, &[(target, count)], "label maps in")?;
     Ok(Status::Done)
 }
 

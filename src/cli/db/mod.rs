@@ -8,11 +8,13 @@ mod stats;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
     databases::{BACKENDS, convert_imageset, work::Work},
-    nets,
+    json_text, nets,
     ui::{self, Ui},
 };
 use crate::{
@@ -136,7 +138,7 @@ pub(super) const COMMAND: Command = Command {
             "What it is done with; LMDB or LevelDB is found out",
         )
         .many(),
-        Flag::switch("json", "Print JSON instead of a table"),
+        Flag::switch("json", "Print JSON instead of a table, or of what was made"),
         Flag::value(
             "limit",
             "N",
@@ -278,11 +280,24 @@ fn backend(args: &Args) -> Result<Option<Db>> {
     args.word("backend", BACKENDS)
 }
 
-/// Prints JSON, ended by a line break.
 fn print_json(ui: &mut Ui, value: &serde_json::Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::new(ErrorKind::Io, format!("cannot write JSON: {e}")))?;
-    ui.print(&format!("{text}\n"))
+    ui.print(&json_text(value)?)
+}
+
+/// Tells what was made, each by its path, with its number of records; `words` are for a person.
+fn made(args: &Args, ui: &mut Ui, made: &[(&Path, u64)], words: &str) -> Result<()> {
+    for (path, count) in made {
+        let text = format!("{count} {words} {}", path.display());
+        ui.log("cortado:1", &text);
+        ui.tell(&text);
+    }
+    if args.switch("json") {
+        let each = made
+            .iter()
+            .map(|(path, count)| json!({"path": path.display().to_string(), "records": count}));
+        print_json(ui, &each.collect())?;
+    }
+    Ok(())
 }
 
 /// Extents as text: `3x32x32`.

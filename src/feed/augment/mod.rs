@@ -36,7 +36,7 @@ use crate::{
 pub(crate) use expand::{Expand, Zoom};
 pub(crate) use fit::Fit;
 pub(crate) use geometry::{Geometry, Warp};
-pub(crate) use resize::{Interpolation, resize};
+pub(crate) use resize::{Interpolation, resize, scaled};
 
 use distort::Distort;
 use noise::Noise;

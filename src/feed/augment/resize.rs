@@ -46,15 +46,14 @@ struct Axis {
 }
 
 impl Axis {
-    /// Along rows, a place beyond the edge is the edge itself; from row to row it is mixed of the edge and its
+    /// A step of a new place is `scale` old ones. Along rows, a place beyond the edge is the edge itself; from row to row it is mixed of the edge and its
     /// repetition, which rounds otherwise.
-    fn new(old: usize, new: usize, how: Interpolation, along_rows: bool) -> Self {
+    fn new(old: usize, new: usize, scale: f64, how: Interpolation, along_rows: bool) -> Self {
         let taps = match how {
             Interpolation::Cubic => 4,
             Interpolation::Lanczos4 => 8,
             _ => 2,
         };
-        let scale = old as f64 / new as f64;
         let last = old as isize - 1;
         let mut axis = Self {
             taps,
@@ -149,7 +148,41 @@ pub(crate) fn resize(
         Interpolation::Nearest => nearest(picture, height, width, count),
         Interpolation::Area if shrinks => area(picture, height, width, count),
         Interpolation::Linear if halves => area(picture, height, width, count),
-        how => interpolate(picture, height, width, count, how),
+        how => {
+            let scale = |old: usize, new: usize| old as f64 / new as f64;
+            let scales = [scale(picture.height, height), scale(picture.width, width)];
+            interpolate(picture, [height, width], scales, count, how)
+        }
+    };
+    Ok(Picture {
+        channels: picture.channels,
+        height,
+        width,
+        pixels,
+    })
+}
+
+/// `picture` with sides `factor` times as long, linearly. Sides are rounded, and the factor is what places are told by:
+/// the picture does not fill its new sides to the last bit, as where their lengths are given.
+///
+/// # Errors
+/// `Shape` where the new size is too large.
+pub(crate) fn scaled(picture: &Picture, factor: f32) -> Result<Picture> {
+    let factor = f64::from(factor);
+    let side = |old: usize| ((old as f64 * factor).round_ties_even() as usize).max(1);
+    let (height, width) = (side(picture.height), side(picture.width));
+    let count = super::count(height, width, picture.channels)?;
+    let step = 1.0 / factor;
+    let pixels = if step == 2.0 {
+        cells(picture, [height, width], [2, 2], count)
+    } else {
+        interpolate(
+            picture,
+            [height, width],
+            [step, step],
+            count,
+            Interpolation::Linear,
+        )
     };
     Ok(Picture {
         channels: picture.channels,
@@ -179,14 +212,14 @@ fn nearest(picture: &Picture, height: usize, width: usize, count: usize) -> Vec<
 
 fn interpolate(
     picture: &Picture,
-    height: usize,
-    width: usize,
+    [height, width]: [usize; 2],
+    [down, right]: [f64; 2],
     count: usize,
     how: Interpolation,
 ) -> Vec<u8> {
     let (rows, columns) = (
-        Axis::new(picture.height, height, how, false),
-        Axis::new(picture.width, width, how, true),
+        Axis::new(picture.height, height, down, how, false),
+        Axis::new(picture.width, width, right, how, true),
     );
     let channels = picture.channels;
     // Rows at the new width, each with the number of the row that it was.
@@ -274,30 +307,11 @@ fn area(picture: &Picture, height: usize, width: usize, count: usize) -> Vec<u8>
     let (rows, columns) = (covers(picture.height, height), covers(picture.width, width));
     let channels = picture.channels;
     let whole = picture.height.is_multiple_of(height) && picture.width.is_multiple_of(width);
-    let mut pixels = Vec::with_capacity(count);
     if whole {
-        let (high, wide) = (picture.height / height, picture.width / width);
-        let cells = (high * wide) as u64;
-        for y in 0..height {
-            for x in 0..width {
-                for c in 0..channels {
-                    let sum: u64 = (y * high..(y + 1) * high)
-                        .map(|y| {
-                            let row = picture.row(y);
-                            let cells = (x * wide..(x + 1) * wide).map(|x| row[x * channels + c]);
-                            cells.map(u64::from).sum::<u64>()
-                        })
-                        .sum();
-                    pixels.push(if cells == 4 {
-                        ((sum + 2) >> 2) as u8
-                    } else {
-                        super::byte(sum as f32 * (1.0 / cells as f32))
-                    });
-                }
-            }
-        }
-        return pixels;
+        let each = [picture.height / height, picture.width / width];
+        return cells(picture, [height, width], each, count);
     }
+    let mut pixels = Vec::with_capacity(count);
     let mut sums = vec![0.0f32; width * channels];
     for (top, shares) in &rows {
         sums.fill(0.0);
@@ -314,6 +328,41 @@ fn area(picture: &Picture, height: usize, width: usize, count: usize) -> Vec<u8>
             }
         }
         pixels.extend(sums.iter().map(|&sum| super::byte(sum)));
+    }
+    pixels
+}
+
+/// The mean of `high` by `wide` old pixels for each new one; of those that are there, where the picture ends before.
+fn cells(
+    picture: &Picture,
+    [height, width]: [usize; 2],
+    [high, wide]: [usize; 2],
+    count: usize,
+) -> Vec<u8> {
+    let channels = picture.channels;
+    let mut pixels = Vec::with_capacity(count);
+    for y in 0..height {
+        let rows = y * high..((y + 1) * high).min(picture.height);
+        for x in 0..width {
+            let columns = x * wide..((x + 1) * wide).min(picture.width);
+            let there = rows.len() * columns.len();
+            for c in 0..channels {
+                let sum: u64 = rows
+                    .clone()
+                    .map(|y| {
+                        let row = picture.row(y);
+                        let cells = columns.clone().map(|x| row[x * channels + c]);
+                        cells.map(u64::from).sum::<u64>()
+                    })
+                    .sum();
+                // Whole cells and those at the edge are rounded each in their own way.
+                pixels.push(match there == high * wide {
+                    true if there == 4 => ((sum + 2) >> 2) as u8,
+                    true => super::byte(sum as f32 * (1.0 / there as f32)),
+                    false => super::byte(sum as f32 / there as f32),
+                });
+            }
+        }
     }
     pixels
 }
@@ -355,6 +404,20 @@ mod tests {
         // 3 to 2: each new pixel covers one old one and half of the next.
         let two = resize(&gray(1, 3, &[30, 60, 90]), 1, 2, Interpolation::Area).unwrap();
         assert_eq!(two.pixels, [40, 80]);
+    }
+
+    #[test]
+    fn a_factor_is_not_the_size_that_it_gives() {
+        // Half of 3 is 2 (1.5 rounds to even), and the second new pixel covers the last old one alone.
+        let half = scaled(&gray(1, 3, &[10, 20, 90]), 0.5).unwrap();
+        assert_eq!((half.height, half.width), (1, 2));
+        assert_eq!(half.pixels, [15, 90]);
+        // 1.25 times 3 is 4, whose steps are 0.8: centres at -0.1, 0.7, 1.5 and 2.3. By the size they were 0.75.
+        let more = scaled(&gray(1, 3, &[0, 100, 200]), 1.25).unwrap();
+        assert_eq!(more.pixels, [0, 70, 150, 200]);
+        let sized = resize(&gray(1, 3, &[0, 100, 200]), 1, 4, Interpolation::Linear).unwrap();
+        assert_eq!(sized.pixels, [0, 63, 138, 200]);
+        assert!(scaled(&gray(1, 1, &[0]), f32::MAX).is_err());
     }
 
     #[test]
