@@ -503,6 +503,10 @@ fn others_find_what_caffe_makes() {
         "convert_imageset --shuffle --seed=4 --backend=leveldb {all} shuffled_leveldb"
     ));
     check("shuffled");
+    run(
+        "convert_imageset --backend leveldb --encoded --encode_type jpg --shuffle --check_size --gray --resize_height=40 --resize_width=50 images/ list.txt jpg_leveldb",
+    );
+    check("jpg");
     run("compute_image_mean -backend leveldb resized_leveldb mean.binaryproto");
     check("mean");
     for backend in ["lmdb", "leveldb"] {

@@ -197,6 +197,23 @@ def check(folder, database, gray=False, size=None, kind=None, shuffled=False):
     print(worst)
 
 
+def jpg(folder):
+    """Pictures packed anew lose something: not more than by OpenCV's own packing."""
+    names = sorted(name for name, _ in listed(folder) if name != "missing.png")
+    found = records(os.path.join(folder, "jpg_leveldb"))
+    keys = [key.decode().split("_", 1) for key, _ in found]
+    assert sorted(name for _, name in keys) == names
+    assert [number for number, _ in keys] == sorted(number for number, _ in keys)
+    labels = dict(listed(folder))
+    for (_, name), (_, value) in zip(keys, found):
+        datum = parse("Datum", value)
+        assert datum.encoded and datum.data[:2] == b"\xff\xd8" and datum.label == int(labels[name])
+        want = expected(folder, name, True, (40, 50))
+        ours, theirs = [np.abs(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).astype(int) - want).mean()
+                        for data in (datum.data, cv2.imencode(".jpg", want)[1].tobytes())]
+        assert ours < theirs + 0.5, (name, ours, theirs)
+
+
 def mean(folder):
     found = [parse("Datum", value) for _, value in records(os.path.join(folder, "resized_leveldb"))]
     images = [np.frombuffer(d.data, np.uint8).reshape(d.channels, d.height, d.width) for d in found]
@@ -292,6 +309,7 @@ CHECKS = dict(
     encoded=lambda f: check(f, "encoded_lmdb", kind="listed"),
     png=lambda f: check(f, "png_lmdb", size=(20, 20), kind="png"),
     shuffled=lambda f: check(f, "shuffled_leveldb", shuffled=True),
+    jpg=jpg,
     mean=mean,
     bytes=bytes_,
     boxes=boxes,
