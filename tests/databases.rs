@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     cli::{call, err, fails, out, program, works},
-    support::{fixtures, python, script},
+    support::{fixtures, python_or_skip, script},
 };
 use serde_json::Value;
 
@@ -469,14 +469,9 @@ fn small_tools() {
 
 /// Everything against OpenCV, py-lmdb, plyvel, protobuf and Pillow.
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn others_find_what_caffe_makes() {
     let modules = ["cv2", "numpy", "lmdb", "plyvel", "PIL", "google.protobuf"];
-    let Some(python) = python(&modules) else {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
+    let Some(python) = python_or_skip(&modules) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 
 use crate::{
     cli::{call, err, fails, program, works},
-    support::{python, script, segments},
+    support::{python_or_skip, script, segments},
 };
 
 /// Extracts with these words, of which targets may have blanks.
@@ -18,14 +18,9 @@ fn extract(dir: &Path, words: &[&str]) -> Output {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn features_are_numpys() {
     let modules = ["cv2", "numpy", "lmdb", "plyvel", "google.protobuf"];
-    let Some(python) = python(&modules) else {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
+    let Some(python) = python_or_skip(&modules) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

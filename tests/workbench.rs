@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use crate::{
     cli::{err, out, program},
-    support::{python, script},
+    support::{python_or_skip, script},
 };
 
 /// Runs the program and keeps its JSON as `name`; whether it ended well.
@@ -32,14 +32,9 @@ fn run(here: &Path, words: &[&str]) {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn databases_of_others() {
     let modules = ["cv2", "numpy", "lmdb", "plyvel", "google.protobuf"];
-    let Some(python) = python(&modules) else {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
+    let Some(python) = python_or_skip(&modules) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -156,6 +156,19 @@ pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize, of: &str)
     );
 }
 
+/// [`python`], and a word where there is none: the test is skipped.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub(crate) fn python_or_skip(modules: &[&str]) -> Option<PathBuf> {
+    let found = python(modules);
+    if found.is_none() {
+        eprintln!(
+            "skipped: CORTADO_PYTHON names no Python with {}",
+            modules.join(", ")
+        );
+    }
+    found
+}
+
 /// Runs a script of `tests/support` on a folder; `kind` says what it has to do there.
 pub(crate) fn script(python: &Path, name: &str, kind: &str, dir: &Path) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
