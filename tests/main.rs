@@ -18,6 +18,8 @@ mod layering;
 mod logs;
 mod metrics;
 mod model;
+#[cfg(unix)]
+mod names;
 mod onnx;
 mod optimize;
 mod page;
@@ -27,5 +29,8 @@ mod prototxt;
 mod recognize;
 mod runs;
 mod safety;
+#[cfg(unix)]
+mod scripts;
+mod shell;
 mod solver;
 mod support;
