@@ -97,11 +97,7 @@ fn old_names_do_old_work() {
             "./ list.txt sizes.txt",
             "Processed 1 files.",
         ),
-        (
-            "create_label_map",
-            "names.txt map.prototxt",
-            "",
-        ),
+        ("create_label_map", "names.txt map.prototxt", ""),
         (
             "upgrade_net_proto_text.bin",
             "net.prototxt new.prototxt",
