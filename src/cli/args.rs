@@ -11,7 +11,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, builder::BoolishValueParser};
 
-use super::command::Command;
+use super::{command::Command, exits};
 use crate::{
     error::{Error, ErrorKind, Result},
     nearest::nearest,
@@ -97,7 +97,7 @@ impl Flag {
         self.name.replace('-', "_") == name
     }
 
-    fn arg(&self) -> Arg {
+    pub(crate) fn arg(&self) -> Arg {
         let arg = Arg::new(self.name).help(self.help).hide(self.hidden);
         if self.operand {
             let arg = arg
@@ -222,12 +222,16 @@ pub(crate) fn clap_command(command: &Command, call: &str) -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(false)
         .args(flags(command).map(Flag::arg))
-        .after_help(format!(
-            "Examples:\n{}\n\nFlags may have one dash or two: -threads=2, --threads 2.",
-            command
-                .examples
-                .replace(&format!("cortado {}", command.name), call)
-        ))
+}
+
+/// What a command's help ends with. Its lines stay whole, so that an example can be copied.
+pub(crate) fn after_help(command: &Command, call: &str) -> String {
+    let own = format!("cortado {}", command.name);
+    format!(
+        "\nExamples:\n{}\n\nExit codes:\n{}\n\nFlags may have one dash or two: -threads=2, --threads 2.\n",
+        command.examples.replace(&own, call),
+        exits::text(command.name)
+    )
 }
 
 /// A command line in one notation.
@@ -453,6 +457,12 @@ impl Args {
     pub(crate) fn other(&self, example: &str) -> String {
         let program = self.call.strip_suffix(self.command).unwrap_or("cortado ");
         format!("{program}{example}")
+    }
+
+    /// The name of Caffe's by which the command was called, where that is another than its own.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        let own = self.call.rsplit(' ').next() == Some(self.command);
+        (!own).then_some(&self.call)
     }
 
     fn raw(&self, name: &str) -> Option<&OsString> {
@@ -763,7 +773,11 @@ mod tests {
             for line in command.examples.lines() {
                 let rest = line.strip_prefix("  cortado ").unwrap();
                 let rest = rest.strip_prefix(command.name).unwrap();
-                normalise(&words(rest), command, COMMANDS).unwrap();
+                let line = normalise(&words(rest), command, COMMANDS).unwrap();
+                assert!(line.notes.is_empty(), "{}: {:?}", command.name, line.notes);
+                let words = std::iter::once(command.name.into()).chain(line.rest);
+                let clap = clap_command(command, "cortado").try_get_matches_from(words);
+                clap.unwrap_or_else(|e| panic!("{rest}: {e}"));
             }
         }
     }

@@ -12,6 +12,7 @@ mod databases;
 mod db;
 mod device_query;
 mod doctor;
+mod exits;
 mod explain;
 mod extract_features;
 mod figures;
@@ -133,7 +134,13 @@ fn start(args: Vec<OsString>) -> Result<Status> {
         format!("{program} {name}")
     };
     match name.as_str() {
-        "help" => return about(&program, &["--help".into()]),
+        "help" => {
+            let known = |word: &&OsString| COMMANDS.iter().any(|c| ***word == *c.name);
+            return match args.first().filter(known) {
+                Some(word) => start(vec![program.into(), word.clone(), "--help".into()]),
+                None => about(&program, &["--help".into()]),
+            };
+        }
         "version" => return about(&program, &["--version".into()]),
         _ => {}
     }
@@ -146,7 +153,7 @@ fn start(args: Vec<OsString>) -> Result<Status> {
         .try_get_matches_from(std::iter::once(OsString::from(command.name)).chain(line.rest))
     {
         Ok(matches) => matches,
-        Err(error) => return told(&error),
+        Err(error) => return told(&error, &args::after_help(command, &call)),
     };
     let args = Args::new(matches, command.name, &call);
     let count = args.number::<usize>("threads")?;
@@ -198,7 +205,8 @@ fn about(program: &str, args: &[OsString]) -> Result<Status> {
     }
     text += &format!(
         "\n'{program} <command> --help' tells the flags of a command. Flags may have one dash or two, as Caffe's.\n\
-         Called by the name caffe, it takes caffe's place in scripts.\n"
+         Called by the name caffe, it takes caffe's place in scripts.\n\
+         Exit codes: 0 where all went well, 1 for an error or a finding; each command's help tells its own.\n"
     );
     ui::write(&text)?;
     let asked =
@@ -211,12 +219,16 @@ fn about(program: &str, args: &[OsString]) -> Result<Status> {
     }
 }
 
-/// What clap has to say: help, the version, or what is wrong.
-fn told(error: &clap::Error) -> Result<Status> {
+/// What clap has to say: help with what is behind it, the version, or what is wrong.
+fn told(error: &clap::Error, after: &str) -> Result<Status> {
     use clap::error::ErrorKind as Kind;
     let text = error.render().to_string();
     match error.kind() {
-        Kind::DisplayHelp | Kind::DisplayVersion => {
+        Kind::DisplayHelp => {
+            ui::write(&format!("{text}{after}"))?;
+            Ok(Status::Done)
+        }
+        Kind::DisplayVersion => {
             ui::write(&text)?;
             Ok(Status::Done)
         }

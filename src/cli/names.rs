@@ -52,6 +52,11 @@ const NAMES: &[Name] = &[
     },
     tool("parse_log"),
     Name {
+        name: "ssd_detect",
+        command: "detect",
+        flags: &[],
+    },
+    Name {
         name: "test_net",
         command: "test",
         flags: &["model", "weights", "iterations", "", ""],
@@ -66,10 +71,21 @@ const NAMES: &[Name] = &[
     tool("upgrade_solver_proto_text"),
 ];
 
+/// A program of Caffe's by its name, to which a build for debugging adds `-d`.
+fn find(program: &str) -> Option<&'static Name> {
+    let plain = program.strip_suffix("-d").unwrap_or(program);
+    NAMES.iter().find(|n| n.name == plain)
+}
+
+/// The command that does the work of a program of Caffe's.
+pub(super) fn command(program: &str) -> Option<&'static str> {
+    find(program).map(|name| name.command)
+}
+
 /// The command line that a call of `program` with these arguments means, its command first; `None` where `program` is
 /// none of Caffe's tools.
 pub(super) fn stand_in(program: &str, args: &[OsString]) -> Option<Vec<OsString>> {
-    let name = NAMES.iter().find(|n| n.name == program)?;
+    let name = find(program)?;
     let mut line = vec![OsString::from(name.command)];
     // Flags take values, so that a word behind one says nothing about its place.
     if args.first().is_some_and(|arg| is_flag(arg)) {
@@ -125,10 +141,17 @@ mod tests {
                 "convert_imageset -gray root/ list db",
             ),
             ("classification", "a b c d e", "classify a b c d e"),
+            ("convert_imageset-d", "a/ b c", "convert_imageset a/ b c"),
+            (
+                "ssd_detect",
+                "m w l -out_file=o",
+                "detect m w l -out_file=o",
+            ),
         ] {
             assert_eq!(meaning(program, line).as_deref(), Some(wanted));
         }
         assert_eq!(meaning("caffe", "train"), None);
+        assert_eq!(meaning("caffe-d", "train"), None);
         assert_eq!(meaning("cortado", "train"), None);
     }
 

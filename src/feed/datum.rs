@@ -152,7 +152,7 @@ pub(super) fn decode_with(bytes: &[u8], color: Color, spare: Vec<u8>) -> Result<
     })
 }
 
-/// The image in a file's bytes, JPEG, PNG or BMP, as OpenCV reads it.
+/// The image in a file's bytes, as OpenCV reads it.
 ///
 /// # Errors
 /// `Data` where it is damaged, `Unsupported` for other formats.

@@ -66,20 +66,7 @@ impl Folder {
                 error
             }
         };
-        let file = File::open(&path).map_err(failed)?;
-        let mut bytes = spare;
-        bytes.clear();
-        file.take(MOST + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        if u64::try_from(bytes.len()).is_ok_and(|n| n > MOST) {
-            return Err(Error::data(format!(
-                "'{}' is larger than {} MiB",
-                path.display(),
-                MOST >> 20
-            )));
-        }
-        Ok(bytes)
+        whole(&path, spare, failed)
     }
 
     /// The image in a listed file.
@@ -97,6 +84,31 @@ impl Folder {
             .map_err(|e| e.at(Place::File(self.path(listed).display().to_string())))?;
         Ok(decoded.into_sample(0))
     }
+}
+
+/// All bytes of an image file, in `spare`'s memory; `failed` says what an error of the system means.
+///
+/// # Errors
+/// `Data` for a file that is too large.
+pub(super) fn whole(
+    path: &Path,
+    spare: Vec<u8>,
+    failed: impl Fn(std::io::Error) -> Error,
+) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(&failed)?;
+    let mut bytes = spare;
+    bytes.clear();
+    file.take(MOST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(&failed)?;
+    if u64::try_from(bytes.len()).is_ok_and(|n| n > MOST) {
+        return Err(Error::data(format!(
+            "'{}' is larger than {} MiB",
+            path.display(),
+            MOST >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A sample at another size, by OpenCV's linear rule.

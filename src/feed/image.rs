@@ -1,4 +1,5 @@
-//! JPEG, PNG and BMP files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red.
+//! Image files as OpenCV hands them to Caffe: 8 bits a channel, blue before green before red. The kinds are JPEG, PNG
+//! and BMP, and what OpenCV reads besides: GIF (the first picture), PNM, TIFF and WebP.
 //!
 //! The orientation that a camera notes in EXIF is left alone, as by the OpenCV 2.4 of Caffe's time, which did not know
 //! it; since 3.1 `imread` turns colour images by it. Transparency is dropped and of 16 bits the upper 8 are kept, as
@@ -47,6 +48,14 @@ pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
         Some("PNG")
     } else if bytes.starts_with(b"BM") && bytes.len() > 14 {
         Some("BMP")
+    } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
+        Some("GIF")
+    } else if bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*") {
+        Some("TIFF")
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        Some("WebP")
+    } else if let [b'P', b'1'..=b'6', b' ' | b'\t' | b'\r' | b'\n', ..] = bytes {
+        Some("PNM")
     } else {
         None
     }
@@ -55,7 +64,7 @@ pub(super) fn kind(bytes: &[u8]) -> Option<&'static str> {
 /// No image of a database is larger than this, in bytes.
 const MOST: u64 = 512 << 20;
 
-/// Decodes a JPEG, PNG or BMP file, into `spare`'s memory where that is large enough.
+/// Decodes an image file, into `spare`'s memory where that is large enough.
 ///
 /// # Errors
 /// `Unsupported` for other formats, `Data` where the file is damaged.
@@ -69,11 +78,16 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
             ImageFormat::Png
         }
         Some("PNG") => ImageFormat::Png,
+        Some("GIF") => ImageFormat::Gif,
+        Some("TIFF") => ImageFormat::Tiff,
+        Some("WebP") => ImageFormat::WebP,
+        Some("PNM") => ImageFormat::Pnm,
         Some(_) => ImageFormat::Bmp,
+        None if bytes.is_empty() => return Err(Error::data("the file of the image is empty")),
         None => {
             let start = bytes.get(..8).unwrap_or(bytes).escape_ascii();
             return Err(Error::unsupported(format!(
-                "the encoded image is neither JPEG, PNG nor BMP; it begins with \"{start}\""
+                "the encoded image is neither JPEG, PNG, BMP, GIF, PNM, TIFF nor WebP; it begins with \"{start}\""
             ))
             .help("convert it to PNG"));
         }
@@ -98,8 +112,9 @@ pub(super) fn decode(bytes: &[u8], color: Color, mut spare: Vec<u8>) -> Result<D
     decoder.read_image(&mut spare).map_err(unreadable)?;
 
     let luma = |r, g, b| match format {
-        ImageFormat::Bmp => bmp_gray(r, g, b),
-        _ => gray(r, g, b, format == ImageFormat::Jpeg),
+        ImageFormat::Jpeg => gray(r, g, b, true),
+        ImageFormat::Png => gray(r, g, b, false),
+        _ => own_gray(r, g, b),
     };
     let stride = usize::from(kind.channel_count());
     if color == Color::Labels {
@@ -281,8 +296,8 @@ fn gray(r: u32, g: u32, b: u32, rounded: bool) -> u32 {
     (9797 * r + 19234 * g + 3737 * b + half) >> 15
 }
 
-/// OpenCV's own weights, for a BMP.
-fn bmp_gray(r: u32, g: u32, b: u32) -> u32 {
+/// OpenCV's own weights, for what it decodes without another library's help with colour.
+fn own_gray(r: u32, g: u32, b: u32) -> u32 {
     (4899 * r + 9617 * g + 1868 * b + (1 << 13)) >> 14
 }
 
@@ -392,11 +407,11 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(error.kind(), ErrorKind::Data);
-        let error = decode(b"GIF89a..", Color::AsStored, Vec::new())
+        let error = decode(b"FLIF0123", Color::AsStored, Vec::new())
             .err()
             .unwrap();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.message().contains("GIF89a"), "{error}");
+        assert!(error.message().contains("FLIF0123"), "{error}");
     }
 
     /// JPEGs of all kinds, PNGs of all depths, BMPs: as OpenCV 4.12 reads them (fixtures/reference/make/feed.py).

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     augment::{Interpolation, Picture, resize},
-    datum::{Color, Pixels, Sample},
-    files::Folder,
+    datum::{Color, Pixels, Sample, decode_image},
+    files::whole,
     transform::Transformer,
 };
 use crate::{
@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// Endings of image files, in lower case.
-const ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "gif"];
+const ENDINGS: &[&str] = &[
+    "png", "jpg", "jpeg", "jpe", "bmp", "dib", "gif", "tif", "tiff", "webp", "pbm", "pgm", "ppm",
+    "pnm",
+];
 
 /// Whether a file's name says that it is an image.
 pub fn is_image(path: &Path) -> bool {
@@ -27,7 +30,7 @@ pub fn is_image(path: &Path) -> bool {
 }
 
 /// The image files that words mean, in their order: a file itself, the images of a folder by name, the files that a list
-/// (`.txt`, one a line, from where the list is) names, or a pattern such as `faces/*.png`.
+/// (`.txt`, one a line) names, or a pattern such as `faces/*.png`.
 ///
 /// # Errors
 /// `Io` where something is not there or cannot be read; `Param` where a word means no image at all.
@@ -50,17 +53,7 @@ pub fn find(words: &[PathBuf]) -> Result<Vec<PathBuf>> {
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
         {
-            let text = fs::read_to_string(word).map_err(|e| Error::io("read", word, &e))?;
-            let from = word.parent().unwrap_or(Path::new(""));
-            // A list for training has a label behind each name.
-            let names = text.lines().filter_map(|line| {
-                let line = line.trim();
-                match line.rsplit_once(char::is_whitespace) {
-                    Some((name, label)) if label.parse::<f64>().is_ok() => Some(name.trim_end()),
-                    _ => Some(line).filter(|l| !l.is_empty()),
-                }
-            });
-            found.extend(names.map(|name| from.join(name)));
+            found.extend(listed(word)?);
         } else if word.exists() {
             found.push(word.clone());
         } else {
@@ -80,11 +73,40 @@ pub fn find(words: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The files that a list names, one a line, with a label behind each as lists for training have it or without: from where
+/// the list is, and where they are not there, from where the program runs, as Caffe's tools read their lists.
+///
+/// # Errors
+/// `Io` where the list cannot be read.
+pub fn listed(list: &Path) -> Result<Vec<PathBuf>> {
+    let text = fs::read(list).map_err(|e| Error::io("read", list, &e))?;
+    let from = list.parent().unwrap_or(Path::new(""));
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().filter_map(|line| {
+        let line = line.trim();
+        match line.rsplit_once(char::is_whitespace) {
+            Some((name, label)) if label.parse::<f64>().is_ok() => Some(name.trim_end()),
+            _ => Some(line).filter(|l| !l.is_empty()),
+        }
+    });
+    Ok(names
+        .map(|name| {
+            let (beside, plain) = (from.join(name), Path::new(name));
+            match !beside.exists() && plain.exists() {
+                true => plain.to_owned(),
+                false => beside,
+            }
+        })
+        .collect())
+}
+
 fn matching(word: &Path) -> Result<Vec<PathBuf>> {
     let text = word.to_string_lossy();
     if !text.contains(['*', '?', '[']) {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(Error::io("open", word, &missing));
+        return match fs::metadata(word) {
+            Err(e) => Err(Error::io("open", word, &e)),
+            Ok(_) => Ok(Vec::new()),
+        };
     }
     let paths = glob::glob(&text).map_err(|e| Error::param("the pattern", e))?;
     Ok(paths
@@ -125,8 +147,8 @@ impl Pictures {
     /// # Errors
     /// `Io`, `Data` or `Unsupported`, with the file.
     pub fn read(&self, path: &Path) -> Result<Sample<'static>> {
-        let name = path.to_string_lossy();
-        Folder::new(Path::new(""), "").sample(&name, self.color(), Vec::new())
+        let bytes = whole(path, Vec::new(), |e| Error::io("open", path, &e))?;
+        decode_image(&bytes, self.color()).map_err(|e| e.at(place(path)))
     }
 
     /// How an encoded image has to be decoded to have the input's channels.

@@ -68,7 +68,7 @@ impl<'a> Stored<'a> {
         [self.datum.channels, self.datum.height, self.datum.width]
     }
 
-    /// How the values are stored: `raw`, `float`, `JPEG`, `PNG`, `BMP` or `unknown`.
+    /// How the values are stored: `raw`, `float`, `JPEG`, `PNG`, `BMP` and so on, or `unknown`.
     pub fn encoding(&self) -> &'static str {
         match (self.datum.encoded, self.datum.data) {
             (true, data) => image::kind(data).unwrap_or("unknown"),

@@ -9,7 +9,7 @@ use super::{
         nets,
         ui::Ui,
     },
-    BLOB, IMAGES, JSON, LABELS, MEAN, Names, Recognizer, SCALE,
+    BLOB, IMAGES, JSON, LABELS, MEAN, Names, Recognizer, SCALE, files, too_few,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,7 +42,12 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let example = "classify --model=deploy.prototxt --weights=net.caffemodel cat.jpg";
     // deploy.prototxt net.caffemodel mean.binaryproto labels.txt cat.jpg
     let words = args.all("images");
-    let old = args.text("model").is_none() && words.len() > PLACES.len();
+    let unnamed = args.text("model").is_none();
+    let old = unnamed && words.len() > PLACES.len();
+    if let Some(tool) = args.tool().filter(|_| unnamed && !old) {
+        let needed = "deploy.prototxt network.caffemodel mean.binaryproto labels.txt image.jpg";
+        return Err(too_few(tool, needed, words.len()));
+    }
     let told;
     let args = if old {
         told = args.with_words("images", &PLACES);
@@ -55,7 +60,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let json = args.switch("json");
     let mut net = Recognizer::open(args, example, ui)?;
     let mut list = Vec::new();
-    let status = net.each(args, ui, |ui, file, _, scores| {
+    let status = net.each(&files(args)?, ui, |ui, file, _, scores| {
         if names.len() > 0 && names.len() != scores.data.len() {
             return Err(Error::new(
                 ErrorKind::Param,

@@ -6,6 +6,7 @@ mod detect;
 mod segment;
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -19,6 +20,7 @@ use super::{
     command::Status,
     nets::{self, Loaded, Wish},
     run::feed::mean_values,
+    signals::Signals,
     ui::Ui,
 };
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     params::Params,
     report::{self, heatmap::Picture},
     schema::{LabelMap, Phase, TransformationParameter},
+    solver::Action,
     tensor::{Tensor, View},
     text,
 };
@@ -121,7 +124,7 @@ impl Recognizer {
         let view = net
             .blob(&input)
             .ok_or_else(|| Error::new(ErrorKind::Graph, "the net's input cannot be read"))?;
-        let pictures = Pictures::new(&input, view.shape, transformer(args)?)?;
+        let pictures = Pictures::new(&input, view.shape, transformer(args, view.shape.legacy(1))?)?;
         Ok(Self {
             net,
             params,
@@ -144,23 +147,24 @@ impl Recognizer {
             .ok_or_else(|| Error::data(format!("blob '{}' cannot be read", self.output)))
     }
 
-    /// Goes through all images that the line names; `each` gets the file, its image and what the net says. One image
-    /// that does not do stops nothing, but the command fails in the end.
+    /// Goes through these images; `each` gets the file, its image and what the net says. One image that does not do stops
+    /// nothing, but the command fails in the end.
     fn each(
         &mut self,
-        args: &Args,
+        files: &[PathBuf],
         ui: &mut Ui,
         mut each: impl FnMut(&mut Ui, &Path, &Sample<'_>, View<'_>) -> Result<()>,
     ) -> Result<Status> {
-        let words = args.all_paths("images");
-        if words.is_empty() {
-            return Err(Error::new(ErrorKind::Param, "no image is named")
-                .help("name files, a folder, a .txt with one a line, or a pattern in quotes"));
-        }
-        let files = pictures::find(&words)?;
+        let signals = Signals::listen(Action::Stop, Action::Stop)?;
         let bar = ui.bar("images", files.len() as u64);
         let mut failed = 0;
-        for file in &files {
+        for (before, file) in files.iter().enumerate() {
+            if !matches!(signals.take(), Action::Continue) {
+                return Err(Error::new(
+                    ErrorKind::Io,
+                    format!("interrupted after {before} of {} images", files.len()),
+                ));
+            }
             let result = self.pictures.read(file).and_then(|sample| {
                 let view = self
                     .answer(&sample)
@@ -176,6 +180,10 @@ impl Recognizer {
                 }
             }
             bar.inc(1);
+            let done = before + 1;
+            if done.is_multiple_of(EVERY) || (done == files.len() && done > 1) {
+                ui.log("cortado:1", &format!("Processed {done} files."));
+            }
         }
         bar.finish_and_clear();
         if failed > 0 {
@@ -186,8 +194,31 @@ impl Recognizer {
     }
 }
 
-/// `--mean` and `--scale`. Of a mean image the mean of each channel is taken, as images may have any size.
-fn transformer(args: &Args) -> Result<Transformer> {
+/// After how many images the log says so.
+const EVERY: usize = 100;
+
+/// The image files that the line names.
+fn files(args: &Args) -> Result<Vec<PathBuf>> {
+    let words = args.all_paths("images");
+    if words.is_empty() {
+        return Err(Error::new(ErrorKind::Param, "no image is named")
+            .help("name files, a folder, a .txt with one a line, or a pattern in quotes"));
+    }
+    pictures::find(&words)
+}
+
+/// That one of Caffe's example programs, which take words without flags, did not get all of them.
+fn too_few(tool: &str, needed: &str, got: usize) -> Error {
+    Error::new(
+        ErrorKind::Param,
+        format!("{tool} takes these words in their order, and got {got} of them: {needed}"),
+    )
+    .help(format!("'{tool} --help' tells what else there is"))
+}
+
+/// `--mean` and `--scale`, for an input of so many channels. Of a mean image the mean of each channel is taken, as images
+/// may have any size.
+fn transformer(args: &Args, channels: usize) -> Result<Transformer> {
     let mut param = TransformationParameter {
         scale: args.number("scale")?,
         ..Default::default()
@@ -197,8 +228,8 @@ fn transformer(args: &Args) -> Result<Transformer> {
             Some(values) => values,
             None => {
                 let mean = read_binaryproto(Path::new(&mean))?;
-                let channels = mean.shape.legacy(1);
-                let plane = mean.data.len().checked_div(channels).unwrap_or(0).max(1);
+                let own = mean.shape.legacy(1);
+                let plane = mean.data.len().checked_div(own).unwrap_or(0).max(1);
                 let average = |values: &[f32]| {
                     (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64) as f32
                 };
@@ -206,7 +237,14 @@ fn transformer(args: &Args) -> Result<Transformer> {
             }
         };
     }
-    Transformer::new(&param, false, Path::new(""))
+    match param.mean_value.len() {
+        n if n <= 1 || n == channels => Transformer::new(&param, false, Path::new("")),
+        n => Err(Error::param(
+            "--mean",
+            format!("has {n} channels, and the net's input {channels}"),
+        )
+        .help("give the mean of the images that the net was trained on, or one number")),
+    }
 }
 
 /// Names of classes; a class without one is its number.
@@ -233,12 +271,9 @@ impl Names {
             });
             return Ok(Self(names.collect()));
         }
-        let text = fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
-        Ok(Self(
-            (0..)
-                .zip(text.lines().map(|l| l.trim_end_matches('\r').to_owned()))
-                .collect(),
-        ))
+        let text = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+        let text = String::from_utf8_lossy(&text);
+        Ok(Self((0..).zip(text.lines().map(str::to_owned)).collect()))
     }
 
     fn len(&self) -> usize {
@@ -252,27 +287,48 @@ impl Names {
 }
 
 /// Where the pictures about an image go.
-struct Out(PathBuf);
+struct Out {
+    folder: PathBuf,
+    /// The last image, and how the names of its pictures begin.
+    last: Option<(PathBuf, String)>,
+    /// Beginnings in use, in lower case: some file systems take both for one.
+    taken: HashSet<String>,
+}
 
 impl Out {
     /// Makes the folder of `--out`.
     fn of(args: &Args) -> Result<Option<Self>> {
-        let Some(dir) = args.path("out") else {
+        let Some(folder) = args.path("out") else {
             return Ok(None);
         };
-        fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, &e))?;
-        Ok(Some(Self(dir)))
+        fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, &e))?;
+        Ok(Some(Self {
+            folder,
+            last: None,
+            taken: HashSet::new(),
+        }))
     }
 
-    /// `<image>_<what>.png`; images of one name in several folders keep the name of their folder.
-    fn path(&self, image: &Path, what: &str) -> PathBuf {
-        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-        let name = if what.is_empty() {
-            format!("{stem}.png")
-        } else {
-            format!("{stem}_{what}.png")
+    /// `<image>_<what>.png`; where an earlier image had that name, in another folder or of another kind, a number tells
+    /// the later one from it.
+    fn path(&mut self, image: &Path, what: &str) -> PathBuf {
+        let stem = match &self.last {
+            Some((last, stem)) if last == image => stem.clone(),
+            _ => self.name(image),
         };
-        self.0.join(name)
+        self.folder.join(format!("{stem}_{what}.png"))
+    }
+
+    fn name(&mut self, image: &Path) -> String {
+        let own = image.file_stem().unwrap_or_default().to_string_lossy();
+        let mut stem = own.clone().into_owned();
+        let mut number = 1;
+        while !self.taken.insert(stem.to_lowercase()) {
+            number += 1;
+            stem = format!("{own}_{number}");
+        }
+        self.last = Some((image.to_owned(), stem.clone()));
+        stem
     }
 }
 
@@ -285,4 +341,27 @@ fn show<'a>(sample: &Sample<'_>, rgb: &'a [u8]) -> Result<Picture<'a>> {
 fn save(path: &Path, picture: &image::RgbImage) -> Result<()> {
     let bytes = report::png(picture)?;
     write_file(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_one_name_do_not_meet() {
+        let mut out = Out {
+            folder: "out".into(),
+            last: None,
+            taken: HashSet::new(),
+        };
+        let mut path = |image: &str, what: &str| {
+            let path = out.path(Path::new(image), what);
+            path.to_string_lossy().replace('\\', "/")
+        };
+        assert_eq!(path("a/x.png", "labels"), "out/x_labels.png");
+        assert_eq!(path("a/x.png", "overlay"), "out/x_overlay.png");
+        assert_eq!(path("b/X.jpg", "labels"), "out/X_2_labels.png");
+        assert_eq!(path("b/X.jpg", "overlay"), "out/X_2_overlay.png");
+        assert_eq!(path("c/x_2.png", "labels"), "out/x_2_2_labels.png");
+    }
 }

@@ -9,7 +9,7 @@ use super::{
         nets,
         ui::Ui,
     },
-    BLOB, IMAGES, JSON, LABELS, MEAN, Names, Out, Recognizer, SCALE, show,
+    BLOB, IMAGES, JSON, LABELS, MEAN, Names, Out, Recognizer, SCALE, files, show,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -50,11 +50,16 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         args.switch("heat"),
         args.switch("small"),
     );
-    let out = Out::of(&args.or_default("out", "segmented"))?
-        .ok_or_else(|| Error::new(ErrorKind::Param, "--out names no folder"))?;
     let mut net = Recognizer::open(args, example, ui)?;
+    let files = files(args)?;
+    // Before a folder is made for it.
+    net.net
+        .blob(&net.output)
+        .map_or(Ok(()), |view| Map::of(view).map(drop))?;
+    let mut out = Out::of(&args.or_default("out", "segmented"))?
+        .ok_or_else(|| Error::new(ErrorKind::Param, "--out names no folder"))?;
     let mut list = Vec::new();
-    let status = net.each(args, ui, |ui, file, sample, scores| {
+    let status = net.each(&files, ui, |ui, file, sample, scores| {
         let map = Map::of(scores)?;
         let (rgb, classes) = (rgb(sample), map.classes());
         let picture = show(sample, &rgb)?;
