@@ -159,7 +159,11 @@ mod tests {
             encoded: Some(true),
             ..Datum::default()
         };
-        for (data, kind) in [(&b"\xff\xd8\xff\xe0"[..], "JPEG"), (b"GIF89a", "unknown")] {
+        for (data, kind) in [
+            (&b"\xff\xd8\xff\xe0"[..], "JPEG"),
+            (b"GIF89a", "GIF"),
+            (b"FLIF0123", "unknown"),
+        ] {
             let bytes = file(data).encode_to_vec();
             let record = Stored::read(&bytes).unwrap();
             assert_eq!(record.encoding(), kind);
