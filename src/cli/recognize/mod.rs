@@ -155,7 +155,7 @@ impl Recognizer {
         ui: &mut Ui,
         mut each: impl FnMut(&mut Ui, &Path, &Sample<'_>, View<'_>) -> Result<()>,
     ) -> Result<Status> {
-        let signals = Signals::listen(Action::Stop, Action::Stop)?;
+        let signals = Signals::ending()?;
         let bar = ui.bar("images", files.len() as u64);
         let mut failed = 0;
         for (before, file) in files.iter().enumerate() {
