@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     cli::{call, err, fails, out, works},
-    support::{fixtures, python},
+    support::{fixtures, python_or_skip},
 };
 
 fn run(name: &str) -> std::path::PathBuf {
@@ -60,8 +60,7 @@ fn tables_and_pictures_of_a_log_of_caffes() {
     assert_eq!(before, read("plot.png"));
 
     // Held against the log by a reader that is not ours.
-    let Some(python) = python(&["PIL"]) else {
-        eprintln!("skipped: CORTADO_PYTHON names no Python with Pillow");
+    let Some(python) = python_or_skip(&["PIL"]) else {
         return;
     };
     let script = fixtures().join("../tests/support/logs.py");

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{call, err, fails, out, works},
-    support::{fixtures, python},
+    support::{fixtures, python_or_skip},
 };
 
 /// The descriptors of our own schema, for other readers of protobuf.
@@ -32,13 +32,8 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// What another library finds in a file; `None` without a Python that has it.
-#[allow(clippy::print_stderr, reason = "a skipped check says so")]
 fn others(modules: &[&str], args: &[&str]) -> Option<Value> {
-    let Some(python) = python(&[modules, &["numpy"]].concat()) else {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
+    let Some(python) = python_or_skip(&[modules, &["numpy"]].concat()) else {
         return None;
     };
     let (kind, rest) = args.split_first().unwrap();
@@ -498,10 +493,8 @@ fn models_of_and_for_other_runtimes() {
 
 /// A model as other exporters write them becomes a net that computes what onnxruntime does.
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn a_model_of_another_maker() {
-    let Some(python) = python(&["onnxruntime", "onnx", "numpy"]) else {
-        eprintln!("skipped: CORTADO_PYTHON names no Python with onnxruntime and onnx");
+    let Some(python) = python_or_skip(&["onnxruntime", "onnx", "numpy"]) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{call, err, works},
-    support::{files, models_agree, python},
+    support::{files, models_agree, python_or_skip},
 };
 
 /// A net as lines: a Convolution `outputs kernel stride pad group`, a max Pooling `P kernel stride`, an InnerProduct `F
@@ -244,8 +244,7 @@ const WHOLE: &[(&str, &str, &str)] = &[
 #[test]
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn nets_go_to_onnx_and_back() {
-    let Some(python) = python(&["onnxruntime", "onnx", "numpy"]) else {
-        eprintln!("skipped: CORTADO_PYTHON names no Python with onnxruntime and onnx");
+    let Some(python) = python_or_skip(&["onnxruntime", "onnx", "numpy"]) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use cortado::{
     tensor::Tensor,
 };
 
-use crate::support::{Case, cases, models_agree, python};
+use crate::support::{Case, cases, models_agree, python_or_skip};
 
 /// A net in TEST with weights and what it makes of the recorded inputs.
 struct Run {
@@ -95,7 +95,6 @@ fn runs() -> Vec<(Case, Run)> {
 
 /// Every case is written, or refused for what its layer is; onnxruntime makes the same of it.
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn models_compute_what_nets_compute() {
     let dir = tempfile::tempdir().unwrap();
     let mut written = BTreeSet::new();
@@ -141,8 +140,7 @@ fn models_compute_what_nets_compute() {
     assert!(count > 350, "{count}");
     let never: Vec<_> = EXPORTED.iter().filter(|k| !written.contains(**k)).collect();
     assert!(never.is_empty(), "no case of {never:?}");
-    let Some(python) = python(&["onnxruntime", "onnx", "numpy"]) else {
-        eprintln!("skipped: CORTADO_PYTHON names no Python with onnxruntime and onnx");
+    let Some(python) = python_or_skip(&["onnxruntime", "onnx", "numpy"]) else {
         return;
     };
     models_agree(&python, dir.path(), count, "value");

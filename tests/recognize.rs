@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use crate::{
     cli::{call, err, fails, out, program, works},
-    support::{python, segments},
+    support::{python_or_skip, segments},
 };
 
 /// The mean of each channel of an image: what it is like is known without weights.
@@ -367,11 +367,7 @@ fn an_end_by_ctrl_c_leaves_whole_pictures() {
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn others_see_what_is_seen() {
     let modules = ["cv2.dnn", "numpy", "lmdb", "PIL"];
-    let Some(python) = python(&modules) else {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
+    let Some(python) = python_or_skip(&modules) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -7,14 +7,12 @@ use cortado::{model_io::npz, tensor::Tensor};
 
 use crate::{
     cli::{call, err, fails, out, program, works},
-    support::python,
+    support::python_or_skip,
 };
 
 /// Runs a script of `tests/support` with the descriptors of the schema; `None` without a Python for it.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn script(name: &str, args: &[&str]) -> Option<String> {
-    let Some(python) = python(&["h5py", "numpy", "google.protobuf"]) else {
-        eprintln!("skipped: CORTADO_PYTHON names no Python with h5py, numpy and protobuf");
+    let Some(python) = python_or_skip(&["h5py", "numpy", "google.protobuf"]) else {
         return None;
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
-    json_text,
     nets::{self, Loaded, Wish},
     table::Table,
     ui::Ui,
@@ -79,10 +78,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     );
     ui.tell(&format!("ranges of {count} layers in {}", target.display()));
     let rows = compare(args, example, iterations, &table, ui)?;
-    ui.print(&match args.switch("json") {
-        true => json_text(&report_json(&rows, iterations))?,
-        false => report(&rows, iterations),
-    })?;
+    match args.switch("json") {
+        true => ui.json(&report_json(&rows, iterations))?,
+        false => ui.print(&report(&rows, iterations))?,
+    }
     Ok(Status::Done)
 }
 

@@ -4,11 +4,11 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     nets,
-    ui::Ui,
+    ui::{Ui, json_text},
 };
 use crate::{
     doctor::{self, Options},
-    error::{Error, Result},
+    error::Result,
     events::{Event, Observer},
     model_io::write_file,
 };
@@ -68,10 +68,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     };
     let diagnosis = doctor::examine(&options, &mut Progress(ui))?;
     if let Some(path) = args.path("json") {
-        let mut text = serde_json::to_string_pretty(&diagnosis.to_json())
-            .map_err(|e| Error::data(format!("cannot write the diagnosis as JSON: {e}")))?;
-        text.push('\n');
-        write_file(&path, text.as_bytes())?;
+        write_file(&path, json_text(&diagnosis.to_json()).as_bytes())?;
     }
     ui.print(&diagnosis.to_text())?;
     Ok(if diagnosis.ill {

@@ -34,7 +34,8 @@ pub(super) fn of(command: &str) -> Vec<(u8, String)> {
     }
     codes.push((
         130,
-        "ended at once by Ctrl-C, in long work by the second one".into(),
+        "ended at once by Ctrl-C, in long work by the second one; 143 by SIGTERM, 129 by hang-up"
+            .into(),
     ));
     codes
 }

@@ -182,12 +182,6 @@ fn unknown(name: &str, program: &str) -> Error {
     }
 }
 
-/// JSON for a person to read and a program to parse.
-fn json_text(value: &serde_json::Value) -> Result<String> {
-    let text = serde_json::to_string_pretty(value);
-    Ok(text.map_err(|e| Error::data(format!("cannot write JSON: {e}")))? + "\n")
-}
-
 /// No command: the overview.
 fn about(program: &str, args: &[OsString]) -> Result<Status> {
     let wants = |names: &[&str]| args.iter().any(|a| names.iter().any(|n| a == n));

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
-    json_text,
     ui::Ui,
 };
 use crate::{
@@ -55,11 +54,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     super::plot::warn_of_gaps(ui, &log, &read);
     let [train, tests] = tables(&read);
     if args.switch("json") {
-        let text = json_text(&serde_json::json!({
-            "train": json(&train),
-            "test": json(&tests),
-        }))?;
-        ui.print(&text)?;
+        ui.json(&serde_json::json!({ "train": json(&train), "test": json(&tests) }))?;
         return Ok(Status::Done);
     }
     if !folder.as_os_str().is_empty() && !folder.is_dir() {

@@ -105,7 +105,7 @@ fn words(flag: &Flag) -> Vec<&'static str> {
             .flat_map(|part| part.split(" or "))
             .collect(),
     };
-    let known = told.len() > 1 && (capitals || told.iter().all(|word| plain(&word)));
+    let known = told.len() > 1 && (capitals || told.iter().all(plain));
     if flag.value.is_some() && known {
         told
     } else {

@@ -125,6 +125,16 @@ impl Ui {
     }
 }
 
+impl Ui {
+    /// Prints a result as [`json_text`].
+    ///
+    /// # Errors
+    /// As [`print`](Self::print).
+    pub(crate) fn json(&mut self, value: &serde_json::Value) -> Result<()> {
+        self.print(&json_text(value))
+    }
+}
+
 impl Observer for Ui {
     fn on(&mut self, event: &Event<'_>) {
         match &mut self.mode {
@@ -133,6 +143,11 @@ impl Observer for Ui {
         }
         self.write_down(event);
     }
+}
+
+/// JSON for a person to read and a program to parse.
+pub(crate) fn json_text(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
 }
 
 /// Writes to standard output as a whole.

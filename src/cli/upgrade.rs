@@ -99,7 +99,7 @@ fn wrote(
     ui.tell(&format!("wrote {}", to.display()));
     if args.switch("json") {
         let json = json!({ "input": from, "output": to, "upgraded": !current, "notes": notes });
-        ui.print(&format!("{json:#}\n"))?;
+        ui.json(&json)?;
     }
     Ok(Status::Done)
 }

@@ -66,7 +66,7 @@ fn size(folder: &Folder, path: &str, ids: Option<&BTreeMap<String, i64>>) -> Res
         .and_then(|reader| reader.into_dimensions().ok());
     let Some((width, height)) = size else {
         return Err(
-            Error::data("the file is no JPEG, PNG, BMP or GIF that can be read")
+            Error::data("the file is no image of a kind that can be read")
                 .at(Place::File(folder.path(path).display().to_string())),
         );
     };

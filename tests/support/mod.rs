@@ -126,14 +126,25 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// The Python of the environment variable CORTADO_PYTHON, if it has these modules.
-pub(crate) fn python(modules: &[&str]) -> Option<PathBuf> {
-    let python = PathBuf::from(std::env::var_os("CORTADO_PYTHON")?);
-    let check = format!("import {}", modules.join(", "));
-    let status = std::process::Command::new(&python)
-        .args(["-c", &check])
-        .status();
-    status.ok()?.success().then_some(python)
+/// The Python of the environment variable CORTADO_PYTHON; without one that has these modules the test says that it is
+/// skipped.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+pub(crate) fn python_or_skip(modules: &[&str]) -> Option<PathBuf> {
+    let found = std::env::var_os("CORTADO_PYTHON").map(PathBuf::from);
+    let found = found.filter(|python| {
+        let check = format!("import {}", modules.join(", "));
+        let status = std::process::Command::new(python)
+            .args(["-c", &check])
+            .status();
+        status.is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        eprintln!(
+            "skipped: CORTADO_PYTHON names no Python with {}",
+            modules.join(", ")
+        );
+    }
+    found
 }
 
 /// Asserts that onnxruntime makes the same of so many models in a folder as the records beside them say; `of` is what
@@ -154,19 +165,6 @@ pub(crate) fn models_agree(python: &Path, folder: &Path, count: usize, of: &str)
         out.join("\n"),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-/// [`python`], and a word where there is none: the test is skipped.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-pub(crate) fn python_or_skip(modules: &[&str]) -> Option<PathBuf> {
-    let found = python(modules);
-    if found.is_none() {
-        eprintln!(
-            "skipped: CORTADO_PYTHON names no Python with {}",
-            modules.join(", ")
-        );
-    }
-    found
 }
 
 /// Runs a script of `tests/support` on a folder; `kind` says what it has to do there.

@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, a: &Path, b: &Path, ui: &mut Ui) -> Result<Status
         let rows: Vec<Value> = figures.iter().map(figure_json).collect();
         let first = first.map(|(f, spot)| json!({ "figure": f.name, "at": spot_json(&spot) }));
         let all = json!({ "kind": "logs", "first": first, "figures": rows });
-        ui.print(&format!("{all}\n"))?;
+        ui.json(&all)?;
     } else {
         ui.print(&report(&figures))?;
     }

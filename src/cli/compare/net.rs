@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, reference: &Path, ui: &mut Ui) -> Result<Status> 
             .iter()
             .map(|row| super::row_json(row, shape(&row.key).as_ref()))
             .collect();
-        ui.print(&format!("{}\n", json!({ "kind": "net", "arrays": rows })))?;
+        ui.json(&json!({ "kind": "net", "arrays": rows }))?;
     } else {
         let mut text = report(&rows, tolerance);
         if let Some(row) = rows.iter().find(|row| !row.ok) {

@@ -79,7 +79,7 @@ fn tell(args: &Args, what: &str, how: &str, a: &Set, b: &Set, ui: &mut Ui) -> Re
     }
     if args.switch("json") {
         let rows: Vec<Value> = pairs.iter().map(pair_json).collect();
-        ui.print(&format!("{}\n", json!({ "kind": what, "arrays": rows })))?;
+        ui.json(&json!({ "kind": what, "arrays": rows }))?;
     } else {
         ui.print(&report(&pairs, how, what == "blobs"))?;
     }

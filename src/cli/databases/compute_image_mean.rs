@@ -10,7 +10,6 @@ use crate::{
     cli::{
         args::{Args, Flag},
         command::{Command, Status},
-        json_text,
         ui::Ui,
     },
     database::mean,
@@ -81,7 +80,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
             "shape": mean.image.shape.dims().get(1..), "channels": channels,
             "file": output.map(|path| path.display().to_string()),
         });
-        ui.print(&json_text(&value)?)?;
+        ui.json(&value)?;
     }
     Ok(Status::Done)
 }

@@ -13,7 +13,6 @@ use crate::{
     cli::{
         args::{Args, Flag},
         command::{Command, Status},
-        json_text,
         ui::Ui,
     },
     database::{ImageSize, image_sizes},
@@ -91,7 +90,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
                 "height": size.height, "width": size.width,
             })
         });
-        ui.print(&json_text(&each.collect())?)?;
+        ui.json(&each.collect())?;
     }
     Ok(Status::Done)
 }

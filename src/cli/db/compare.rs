@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{begin, open, print_json, size};
+use super::{begin, open, size};
 use crate::{
     cli::{args::Args, command::Status, ui::Ui},
     database::{self, Difference},
@@ -33,7 +33,7 @@ pub(super) fn diff(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
             "same_content_in_other_bytes": found.same_content,
             "first": each.collect::<Vec<_>>(), "equal": found.none(),
         });
-        print_json(ui, &value)?;
+        ui.json(&value)?;
     } else {
         let mut text = String::new();
         for (key, difference) in &found.first {
@@ -86,7 +86,7 @@ pub(super) fn pair(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
             "records": found.records, "shapes": found.dims, "equal_keys": found.equal,
             "alike_keys": found.alike, "first_apart": apart, "pair": found.holds(),
         });
-        print_json(ui, &value)?;
+        ui.json(&value)?;
     } else {
         let [p, q] = found.dims.map(size);
         let mut text =

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{kind, line, open, print_json, size};
+use super::{kind, line, open, size};
 use crate::{
     cli::{args::Args, command::Status, databases::work::writable, table::Table, ui::Ui},
     database::png,
@@ -69,7 +69,7 @@ pub(super) fn info(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
                 "shape": dims, "label": record.label(),
             },
         });
-        print_json(ui, &value)?;
+        ui.json(&value)?;
         return Ok(Status::Done);
     }
     let mut table = Table::new(2, &["database", database.name()]);
@@ -169,7 +169,7 @@ pub(super) fn show(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Status
             "min": low, "max": high, "mean": mean,
             "boxes": record.annotations().map(boxes),
         });
-        print_json(ui, &value)?;
+        ui.json(&value)?;
         return Ok(Status::Done);
     }
     let mut table = Table::new(2, &["key", &text]);

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{backend, begin, made, open, print_json};
+use super::{backend, begin, made, open};
 use crate::{
     cli::{
         args::Args,
@@ -194,7 +194,7 @@ pub(super) fn class_weights(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Resu
             "records": counts.records, "total": counts.total, "ignored": counts.ignored,
             "counts": pixels, "weights": weights, "loss_param": param,
         });
-        print_json(ui, &value)?;
+        ui.json(&value)?;
         return Ok(Status::Done);
     }
     let what = if by_label { "records" } else { "pixels" };

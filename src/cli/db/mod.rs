@@ -14,7 +14,7 @@ use super::{
     args::{Args, Flag},
     command::{Command, Status},
     databases::{BACKENDS, convert_imageset, work::Work},
-    json_text, nets,
+    nets,
     ui::{self, Ui},
 };
 use crate::{
@@ -280,10 +280,6 @@ fn backend(args: &Args) -> Result<Option<Db>> {
     args.word("backend", BACKENDS)
 }
 
-fn print_json(ui: &mut Ui, value: &serde_json::Value) -> Result<()> {
-    ui.print(&json_text(value)?)
-}
-
 /// Tells what was made, each by its path, with its number of records; `words` are for a person.
 fn made(args: &Args, ui: &mut Ui, made: &[(&Path, u64)], words: &str) -> Result<()> {
     for (path, count) in made {
@@ -295,7 +291,7 @@ fn made(args: &Args, ui: &mut Ui, made: &[(&Path, u64)], words: &str) -> Result<
         let each = made
             .iter()
             .map(|(path, count)| json!({"path": path.display().to_string(), "records": count}));
-        print_json(ui, &each.collect())?;
+        ui.json(&each.collect())?;
     }
     Ok(())
 }

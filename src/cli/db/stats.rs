@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{begin, open, print_json, size};
+use super::{begin, open, size};
 use crate::{
     cli::{args::Args, command::Status, table::Table, ui::Ui},
     database::{self, Stats},
@@ -18,7 +18,7 @@ pub(super) fn stats(args: &Args, words: &[PathBuf], ui: &mut Ui) -> Result<Statu
     let stats = database::stats(&mut database, &mut work)?;
     work.quiet();
     if args.switch("json") {
-        print_json(ui, &as_json(&stats))?;
+        ui.json(&as_json(&stats))?;
     } else {
         ui.print(&as_text(&stats))?;
     }

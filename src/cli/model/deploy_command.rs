@@ -95,7 +95,7 @@ fn told(args: &Args, rows: &[Difference], feeding: &[String], ui: &mut Ui) -> Re
             })
             .collect();
         let json = json!({ "differences": rows, "feeding": feeding });
-        ui.print(&format!("{json:#}\n"))?;
+        ui.json(&json)?;
     } else {
         let mut text = String::new();
         if rows.is_empty() {

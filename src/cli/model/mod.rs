@@ -47,7 +47,7 @@ fn read(args: &Args, example: &str, ui: &mut Ui) -> Result<load::NetFile> {
 /// What a command wrote, as its JSON or in a sentence.
 fn told(args: &Args, ui: &mut Ui, json: &Value, text: &str) -> Result<Status> {
     if args.switch("json") {
-        ui.print(&format!("{json:#}\n"))?;
+        ui.json(json)?;
     } else {
         ui.print(&format!("{text}\n"))?;
     }

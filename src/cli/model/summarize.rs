@@ -38,7 +38,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
     let (net, params) = super::stand_in(args, phase, "summarize deploy.prototxt", ui)?;
     let made = summary(&net, &params);
     if args.switch("json") {
-        ui.print(&format!("{:#}\n", object(&made)))?;
+        ui.json(&object(&made))?;
     } else {
         ui.print(&table(&made))?;
     }

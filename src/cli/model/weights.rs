@@ -149,7 +149,7 @@ impl Call<'_> {
 
     fn print(&self, ui: &mut Ui, table: impl FnOnce() -> String, json: Value) -> Result<Status> {
         if self.args.switch("json") {
-            ui.print(&format!("{json:#}\n"))?;
+            ui.json(&json)?;
         } else {
             ui.print(&table())?;
         }
@@ -343,7 +343,7 @@ fn diff(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
 
 impl Call<'_> {
     /// The file that is read and the one that is written, whose ending says what it becomes.
-    fn from_to(&self) -> Result<[&str; 2]> {
+    fn ends(&self) -> Result<[&str; 2]> {
         let [from, to] = self.files("two: what is read and what is written")?;
         let endings = ["caffemodel", "h5", "npz"];
         let ending = Path::new(to).extension().and_then(|e| e.to_str());
@@ -373,7 +373,7 @@ impl Call<'_> {
 }
 
 fn rename(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.from_to()?;
+    let [from, to] = call.ends()?;
     let mut pairs = Vec::new();
     for pair in call.args.list("rename") {
         let Some((old, new)) = pair.rsplit_once(':') else {
@@ -391,14 +391,14 @@ fn rename(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
 }
 
 fn strip(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.from_to()?;
+    let [from, to] = call.ends()?;
     let mut model = Model::read(from.as_ref())?;
     let gone = model.strip(&call.args.list("layers"))?;
     call.written(ui, model, to, &gone)
 }
 
 fn convert(call: &Call<'_>, ui: &mut Ui) -> Result<Status> {
-    let [from, to] = call.from_to()?;
+    let [from, to] = call.ends()?;
     call.written(ui, Model::read(from.as_ref())?, to, &[])
 }
 

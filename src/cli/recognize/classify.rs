@@ -88,7 +88,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ui.print(&text)
     })?;
     if json {
-        ui.print(&super::super::json_text(&json!(list))?)?;
+        ui.json(&json!(list))?;
     }
     Ok(status)
 }

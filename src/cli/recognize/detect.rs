@@ -9,7 +9,7 @@ use super::{
         args::{Args, Flag},
         command::{Command, Status},
         nets,
-        ui::Ui,
+        ui::{Ui, json_text},
     },
     BLOB, IMAGES, JSON, LABELS, MEAN, Names, Out, Recognizer, SCALE, files, show, too_few,
 };
@@ -172,7 +172,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ui.print(&text)
     })?;
     if json {
-        told = super::super::json_text(&json!(list))?;
+        told = json_text(&json!(list));
     }
     match into {
         Some(path) => write_file(&path, told.as_bytes())?,

@@ -111,7 +111,7 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ))
     })?;
     if json {
-        ui.print(&super::super::json_text(&json!(list))?)?;
+        ui.json(&json!(list))?;
     }
     Ok(status)
 }

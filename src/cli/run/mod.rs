@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::{
     args::{Args, Flag},
     command::{Command, Status},
-    json_text,
     nets::{self, Loaded, Wish},
     table::Table,
     ui::Ui,
@@ -120,10 +119,10 @@ fn run(args: &Args, ui: &mut Ui) -> Result<Status> {
         ui.log("cortado:1", &format!("Blobs written to {}", path.display()));
         ui.tell(&format!("{} arrays in {}", output.len(), path.display()));
     }
-    ui.print(&match args.switch("json") {
-        true => json_text(&summary_json(&net))?,
-        false => summary(&net),
-    })?;
+    match args.switch("json") {
+        true => ui.json(&summary_json(&net))?,
+        false => ui.print(&summary(&net))?,
+    }
     Ok(Status::Done)
 }
 

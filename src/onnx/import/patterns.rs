@@ -331,7 +331,7 @@ impl Unpool {
         };
         let (scatter_at, scatter) = next(reader, output(op.node)?)?;
         let scatter = (scatter.op_type() == "ScatterElements").then_some(scatter)?;
-        let &[ref zeros, ref places, ref values] = &scatter.input[..] else {
+        let [zeros, places, values] = &scatter.input[..] else {
             return None;
         };
         let sole = |value: &str, kind: &str| {

@@ -439,7 +439,7 @@ pub(super) fn combine(
     };
     for (blob, steps) in [(&mut a, over_a), (&mut b, over_b)] {
         for (what, param) in steps {
-            *blob = reader.step(op, what, param, &[blob.clone()], Vec::new())?;
+            *blob = reader.step(op, what, param, std::slice::from_ref(blob), Vec::new())?;
         }
     }
     reader.add(&op.name, eltwise(Vec::new()), &[a, b], &[y], Vec::new())
