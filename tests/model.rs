@@ -33,9 +33,7 @@ fn script(name: &str) -> PathBuf {
 
 /// What another library finds in a file; `None` without a Python that has it.
 fn others(modules: &[&str], args: &[&str]) -> Option<Value> {
-    let Some(python) = python_or_skip(&[modules, &["numpy"]].concat()) else {
-        return None;
-    };
+    let python = python_or_skip(&[modules, &["numpy"]].concat())?;
     let (kind, rest) = args.split_first().unwrap();
     let output = Command::new(python)
         .arg(script("check.py"))

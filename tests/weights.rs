@@ -12,9 +12,7 @@ use crate::{
 
 /// Runs a script of `tests/support` with the descriptors of the schema; `None` without a Python for it.
 fn script(name: &str, args: &[&str]) -> Option<String> {
-    let Some(python) = python_or_skip(&["h5py", "numpy", "google.protobuf"]) else {
-        return None;
-    };
+    let python = python_or_skip(&["h5py", "numpy", "google.protobuf"])?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
     let output = Command::new(python)
         .arg(folder.join(name))
