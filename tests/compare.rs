@@ -200,5 +200,6 @@ fn two_files_of_weights() {
         "compare -model net.prototxt -weights weights.caffemodel -reference blobs.npz -json",
     );
     works(&record);
-    assert!(out(&record).contains("\"kind\":\"net\""));
+    let record: serde_json::Value = serde_json::from_str(&out(&record)).unwrap();
+    assert_eq!(record["kind"], "net");
 }
